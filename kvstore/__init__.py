@@ -1,0 +1,1 @@
+"""kvstore: a versioned, watchable key-value store with etcd's semantics."""

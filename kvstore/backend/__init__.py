@@ -1,0 +1,1 @@
+"""Durable ordered bytes. Knows nothing of etcd."""

@@ -1,0 +1,1 @@
+"""The pure engine: all semantics, no I/O."""

@@ -1,0 +1,1 @@
+"""Leases, their keys and their expiry."""

@@ -1,0 +1,1 @@
+"""Revisions, records, the key index, transactions, compaction."""

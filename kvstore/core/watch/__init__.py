@@ -1,0 +1,1 @@
+"""Watchers, who is behind, and the one queue of a watch stream."""

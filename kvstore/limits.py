@@ -1,0 +1,57 @@
+"""Every bound of the store, one named constant each, with its unit in the name.
+
+The defaults that etcd has are etcd's (server/embed/config.go, server/storage/mvcc).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_REQUEST_BYTES: Final = 1_572_864
+"""Default of --max-request-bytes."""
+REQUEST_OVERHEAD_BYTES: Final = 524_288
+"""What a transport accepts above --max-request-bytes; a larger message is refused unread."""
+MAX_TXN_OPS: Final = 128
+"""Default of --max-txn-ops."""
+MAX_LEASE_TTL_S: Final = 9_000_000_000
+MIN_LEASE_TTL_S: Final = 2
+"""ceil(1.5 * election timeout) with etcd's default election timeout of 1000 ms."""
+MAX_SUB_REVISIONS: Final = 2**31
+"""Writes of one transaction: the sub-revision has 31 bits on disk."""
+
+BATCH_BYTES: Final = 16 * 1024 * 1024
+"""A commit takes at most this much (and at least one transaction)."""
+PENDING_BYTES: Final = 512 * 1024 * 1024
+"""Decided and not yet durable; above it writes are refused with 'too many requests'."""
+
+WATCH_QUEUE_EVENTS: Final = 4096
+"""Events queued on one watch stream; at the bound its watchers fall back to reading the log."""
+WATCH_QUEUE_BYTES: Final = 8 * 1024 * 1024
+"""Bytes queued on one watch stream, the same."""
+CATCH_UP_REVISIONS: Final = 1000
+"""Distinct revisions in one catch-up message (etcd: watchBatchMaxRevs)."""
+CATCH_UP_BYTES: Final = 1024 * 1024
+"""A catch-up message is closed at the first revision boundary at or above this."""
+CATCH_UP_SCAN_ROWS: Final = 4096
+"""Log rows looked at in one step of catching up."""
+CATCH_UP_INDEX_KEYS: Final = 256
+"""Watched intervals with up to this many keys are caught up through the index, not by a log scan."""
+
+EXPIRE_LEASES_PER_TICK: Final = 500
+"""Leases revoked in one pass over the due ones (etcd: leaseRevokeRate per 500 ms)."""
+EXPIRE_INTERVAL_S: Final = 0.5
+COMPACTION_BATCH_KEYS: Final = 1000
+"""Keys visited in one slice of a compaction (--compaction-batch-limit)."""
+COMPACTION_SLEEP_S: Final = 0.01
+"""Pause between slices (--compaction-sleep-interval)."""
+
+RANGE_SLICE_KEYS: Final = 2000
+"""A large range yields to other work after this many keys."""
+STREAM_FIRST_CHUNK_KEYS: Final = 10
+"""Keys in the first message of a RangeStream; later ones double or halve."""
+
+PROGRESS_NOTIFY_INTERVAL_S: Final = 600.0
+MIN_PROGRESS_NOTIFY_INTERVAL_S: Final = 0.1
+
+MAP_SIZE_BYTES: Final = 1 << 30
+"""First size of the memory map; it doubles when it is full."""

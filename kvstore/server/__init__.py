@@ -1,0 +1,1 @@
+"""The etcd endpoint: services, transports, configuration."""

@@ -1,0 +1,1 @@
+"""One module a gRPC service; they know no transport."""

@@ -1,0 +1,1 @@
+"""What carries calls to the method table."""

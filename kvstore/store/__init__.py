@@ -1,0 +1,1 @@
+"""Shells that drive the engine: time, threads, the loop, commits."""
