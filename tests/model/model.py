@@ -142,8 +142,8 @@ class Model:
         return self.leases[lease_id]
 
     def lease_keep_alive(self, lease_id: int, now_s: float) -> int:
-        """The TTL it was given again, 0 for an unknown lease."""
-        if lease_id not in self.leases:
+        """The TTL it was given again, 0 when it is unknown or has run out."""
+        if lease_id not in self.leases or self.leases[lease_id].expires_at_s <= now_s:
             return 0
         ttl_s = self.leases[lease_id].ttl_s
         self.leases[lease_id] = ModelLease(ttl_s, now_s + ttl_s)
@@ -166,12 +166,12 @@ class Model:
     def lease_due(self, now_s: float) -> list[int]:
         """Leases that have run out, the longest expired first."""
         due = [i for i, lease in self.leases.items() if lease.expires_at_s <= now_s]
-        return sorted(due, key=lambda i: self.leases[i].expires_at_s)
+        return sorted(due, key=lambda i: (self.leases[i].expires_at_s, i))
 
     def lease_restart(self, now_s: float) -> None:
         """After a crash every lease begins again with its full TTL."""
-        for lease_id in self.leases:
-            self.lease_keep_alive(lease_id, now_s)
+        for lease_id, lease in self.leases.items():
+            self.leases[lease_id] = ModelLease(lease.ttl_s, now_s + lease.ttl_s)
 
 
 class _Run:
@@ -210,8 +210,6 @@ class _Run:
 
     def put(self, op: PutOp) -> PutResult:
         old = self.state.get(op.key)
-        if old is None and _keeps(op):
-            raise KeyNotFound
         revision = self.revision + 1
         known = old or KeyValue(op.key, create_revision=revision)
         kv = KeyValue(

@@ -24,8 +24,6 @@ class WatchRecord:
     def __init__(self, request: WatchCreate, watch_id: int, created_at: int) -> None:
         self.request, self.watch_id = request, watch_id
         self.first = request.start_revision or created_at + 1
-        if request.start_revision > created_at:
-            self.first = request.start_revision
         self.received: list[Received] = []
         self.ended: WatchMessage | None = None
 
