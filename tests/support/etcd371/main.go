@@ -1,0 +1,68 @@
+// Command etcd371 runs one etcd member of the version named in go.mod, for the conformance tests.
+//
+// It is etcd's own embed package with the few settings the tests need, so that a released server
+// can be compared with on machines that only have a Go toolchain.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+func main() {
+	cfg := embed.NewConfig()
+	client := flag.String("listen-client-url", "http://127.0.0.1:2379", "where clients connect")
+	peer := flag.String("listen-peer-url", "http://127.0.0.1:2380", "where the member listens for peers")
+	progress := flag.Duration("watch-progress-notify-interval", 10*time.Minute, "time between progress messages")
+	flag.StringVar(&cfg.Dir, "data-dir", "", "the data directory, required")
+	flag.UintVar(&cfg.TickMs, "heartbeat-interval", 10, "milliseconds between heartbeats")
+	flag.UintVar(&cfg.ElectionMs, "election-timeout", 100, "milliseconds of an election timeout")
+	flag.UintVar(&cfg.MaxTxnOps, "max-txn-ops", embed.DefaultMaxTxnOps, "operations in one transaction")
+	flag.UintVar(&cfg.MaxRequestBytes, "max-request-bytes", embed.DefaultMaxRequestBytes, "bytes in one request")
+	flag.Int64Var(&cfg.QuotaBackendBytes, "quota-backend-bytes", 0, "the space quota, 0 for the default")
+	flag.BoolVar(&cfg.UnsafeNoFsync, "unsafe-no-fsync", false, "never wait for the disk")
+	flag.Parse()
+	if cfg.Dir == "" {
+		log.Fatal("--data-dir is required")
+	}
+
+	cfg.WatchProgressNotifyInterval = *progress
+	cfg.ListenClientUrls = []url.URL{mustParse(*client)}
+	cfg.AdvertiseClientUrls = cfg.ListenClientUrls
+	cfg.ListenPeerUrls = []url.URL{mustParse(*peer)}
+	cfg.AdvertisePeerUrls = cfg.ListenPeerUrls
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.LogLevel = "warn"
+
+	etcd, err := embed.StartEtcd(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	<-etcd.Server.ReadyNotify()
+	fmt.Fprintln(os.Stderr, "ready to serve client requests")
+
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+	select {
+	case <-stop:
+		etcd.Close()
+	case err := <-etcd.Err():
+		log.Fatal(err)
+	}
+}
+
+func mustParse(text string) url.URL {
+	parsed, err := url.Parse(text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return *parsed
+}

@@ -1,0 +1,53 @@
+"""Our own server as a child process: `python -m kvstore serve`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.process import ChildProcess
+
+__all__ = ["KvServer"]
+
+
+class KvServer:
+    """One server in `data_dir`, on a port that it picks itself; a restart may pick another one."""
+
+    def __init__(self, data_dir: Path, flags: Sequence[str] = ()) -> None:
+        self.data_dir, self.flags = data_dir, tuple(flags)
+        self.target = ""
+        self._child: ChildProcess | None = None
+        self.start()
+
+    def __repr__(self) -> str:
+        return f"<KvServer {self.target}>"
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(self.data_dir)]
+        command += ["--listen-client-urls", "http://127.0.0.1:0"]
+        command += ["--advertise-client-urls", "http://127.0.0.1:0", *self.flags]
+        self._child = ChildProcess(
+            command, self.data_dir.with_suffix(".log"), {"KVSTORE_VERIFY": "1"}
+        )
+        self._child.wait_for("ready to serve client requests")
+        bound = self._child.wait_for(r"https?://(127\.0\.0\.1:[1-9]\d*)")
+        self.target = bound[1]
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        if self._child is not None:
+            self._child.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
