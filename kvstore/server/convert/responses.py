@@ -1,0 +1,94 @@
+"""Results of a store as encoded responses.
+
+Field 1 of every response is the header, given here already encoded. What a list holds is spliced
+in: a response of many keys costs one join.
+"""
+
+from __future__ import annotations
+
+from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
+from kvstore.server.header import EMPTY_HEADER, revision_header
+from kvstore.server.method import Encoded
+from kvstore.types import (
+    DeleteRangeResult,
+    KeyValue,
+    OpResult,
+    PutResult,
+    RangeResult,
+    TxnResult,
+)
+
+__all__ = [
+    "delete_range_response",
+    "put_response",
+    "range_response",
+    "range_stream_response",
+    "txn_response",
+]
+
+
+def range_response(header: bytes, result: RangeResult) -> Encoded:
+    return Encoded(_range(header, result))
+
+
+def range_stream_response(header: bytes, result: RangeResult) -> Encoded:
+    """One chunk of a streamed range; `header` is empty in all but the last."""
+    return Encoded(field(1, _range(header, result)))
+
+
+def put_response(header: bytes, result: PutResult) -> Encoded:
+    return Encoded(_put(header, result))
+
+
+def delete_range_response(header: bytes, result: DeleteRangeResult) -> Encoded:
+    return Encoded(_delete_range(header, result))
+
+
+def txn_response(header: bytes, result: TxnResult) -> Encoded:
+    return Encoded(_txn(header, result))
+
+
+def _range(header: bytes, result: RangeResult) -> bytes:
+    parts = [header]
+    for body in key_value_bodies(result.kvs):
+        parts.append(prefix(2, len(body)))
+        parts.append(body)
+    if result.more:
+        parts.append(b"\x18\x01")
+    parts.append(number(4, result.count))
+    return b"".join(parts)
+
+
+def _put(header: bytes, result: PutResult) -> bytes:
+    return header if result.prev_kv is None else header + field(2, _body(result.prev_kv))
+
+
+def _delete_range(header: bytes, result: DeleteRangeResult) -> bytes:
+    parts = [header, number(2, result.deleted)]
+    for body in key_value_bodies(result.prev_kvs):
+        parts.append(prefix(3, len(body)))
+        parts.append(body)
+    return b"".join(parts)
+
+
+def _txn(header: bytes, result: TxnResult) -> bytes:
+    parts = [header, b"\x10\x01" if result.succeeded else b""]
+    parts += [field(3, _op(response)) for response in result.responses]
+    return b"".join(parts)
+
+
+def _op(result: OpResult) -> bytes:
+    """A ResponseOp; inside a txn a header has only the revision, a nested txn's nothing."""
+    match result:
+        case RangeResult():
+            return field(1, _range(revision_header(result.revision), result))
+        case PutResult():
+            return field(2, _put(revision_header(result.revision), result))
+        case DeleteRangeResult():
+            return field(3, _delete_range(revision_header(result.revision), result))
+        case TxnResult():
+            return field(4, _txn(EMPTY_HEADER, result))
+
+
+def _body(kv: KeyValue) -> bytes:
+    return key_value(kv).SerializeToString()

@@ -1,0 +1,154 @@
+"""etcdserverpb.KV: range, put, delete, txn and compact (etcd api/v3rpc/key.go)."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable
+from typing import Final
+
+from kvstore.core.mvcc.validate import check_range, check_txn
+from kvstore.errors import RequestTooLarge
+from kvstore.proto import rpc_pb2
+from kvstore.server import convert
+from kvstore.server.header import Headers
+from kvstore.server.method import Call, Encoded, Kind, Method
+from kvstore.server.services.served import ServedStore, Settings
+from kvstore.server.status import Code, StatusError
+from kvstore.types import (
+    DeleteRangeResult,
+    PutResult,
+    RangeOp,
+    SortOrder,
+    SortTarget,
+    Txn,
+    TxnResult,
+)
+
+__all__ = ["KVService"]
+
+_ENVELOPE_BYTES: Final = 24
+"""What etcd's proposal adds to a request before measuring: an id, the tag, the length."""
+
+
+class KVService:
+    def __init__(self, store: ServedStore, headers: Headers, settings: Settings) -> None:
+        self._store, self._headers = store, headers
+        self._max_request_bytes = settings.max_request_bytes
+        self._max_txn_ops = settings.max_txn_ops
+
+    def methods(self) -> list[Method]:
+        rpc, unary = rpc_pb2, Kind.UNARY
+        path = "/etcdserverpb.KV/"
+        return [
+            Method(path + "Range", unary, rpc.RangeRequest, rpc.RangeResponse, self.range),
+            Method(
+                path + "RangeStream",
+                Kind.SERVER_STREAM,
+                rpc.RangeRequest,
+                rpc.RangeStreamResponse,
+                self.range_stream,
+            ),
+            Method(path + "Put", unary, rpc.PutRequest, rpc.PutResponse, self.put),
+            Method(
+                path + "DeleteRange",
+                unary,
+                rpc.DeleteRangeRequest,
+                rpc.DeleteRangeResponse,
+                self.delete_range,
+            ),
+            Method(path + "Txn", unary, rpc.TxnRequest, rpc.TxnResponse, self.txn),
+            Method(
+                path + "Compact",
+                unary,
+                rpc.CompactionRequest,
+                rpc.CompactionResponse,
+                self.compact,
+            ),
+        ]
+
+    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> Encoded | Awaitable[Encoded]:
+        op = convert.range_op(request)
+        if not self._store.is_small(op):
+            return self._range_in_slices(op)
+        result = self._store.range_now(op)
+        return convert.range_response(self._headers.encoded(result.revision), result)
+
+    async def _range_in_slices(self, op: RangeOp) -> Encoded:
+        result = await self._store.range(op)
+        return convert.range_response(self._headers.encoded(result.revision), result)
+
+    async def range_stream(
+        self, request: rpc_pb2.RangeRequest, call: Call
+    ) -> AsyncIterator[Encoded]:
+        """Chunks in key order; the last alone has a header, so it alone has a revision."""
+        async for chunk in self._store.range_stream(_streamable(convert.range_op(request))):
+            header = self._headers.encoded(chunk.revision) if chunk.revision else b""
+            yield convert.range_stream_response(header, chunk)
+
+    def put(self, request: rpc_pb2.PutRequest, call: Call) -> Awaitable[Encoded]:
+        txn = Txn((), (convert.put_op(request),))
+        self._check_size(request, txn)
+        return self._put(self._store.apply(txn))
+
+    async def _put(self, decided: Future[TxnResult]) -> Encoded:
+        result = await decided
+        (response,) = result.responses
+        assert isinstance(response, PutResult)
+        return convert.put_response(self._headers.encoded(result.revision), response)
+
+    def delete_range(self, request: rpc_pb2.DeleteRangeRequest, call: Call) -> Awaitable[Encoded]:
+        txn = Txn((), (convert.delete_range_op(request),))
+        self._check_size(request, txn)
+        return self._delete_range(self._store.apply(txn))
+
+    async def _delete_range(self, decided: Future[TxnResult]) -> Encoded:
+        result = await decided
+        (response,) = result.responses
+        assert isinstance(response, DeleteRangeResult)
+        return convert.delete_range_response(self._headers.encoded(result.revision), response)
+
+    def txn(self, request: rpc_pb2.TxnRequest, call: Call) -> Awaitable[Encoded]:
+        txn = convert.txn(request)
+        self._check_size(request, txn)
+        return self._txn(self._store.apply(txn))
+
+    async def _txn(self, decided: Future[TxnResult]) -> Encoded:
+        result = await decided
+        return convert.txn_response(self._headers.encoded(result.revision), result)
+
+    async def compact(
+        self, request: rpc_pb2.CompactionRequest, call: Call
+    ) -> rpc_pb2.CompactionResponse:
+        result = await self._store.compact(request.revision, physical=request.physical)
+        return rpc_pb2.CompactionResponse(header=self._headers.message(result.revision))
+
+    def _check_size(
+        self,
+        request: rpc_pb2.PutRequest | rpc_pb2.DeleteRangeRequest | rpc_pb2.TxnRequest,
+        txn: Txn,
+    ) -> None:
+        """Raises RequestTooLarge for a write; one that is not well-formed is told that first."""
+        if request.ByteSize() + _ENVELOPE_BYTES <= self._max_request_bytes:
+            return
+        check_txn(txn, self._max_txn_ops)
+        if convert.writes(txn.success) or convert.writes(txn.failure):
+            raise RequestTooLarge
+
+
+def _streamable(op: RangeOp) -> RangeOp:
+    """The same range, in key order.
+
+    Raises what `range` does for a malformed one, and StatusError for what cannot be streamed.
+    """
+    check_range(op)
+    ascending_keys = op.sort_order == SortOrder.ASCEND and op.sort_target == SortTarget.KEY
+    if op.sort_order != SortOrder.NONE and not ascending_keys:
+        raise StatusError(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
+    if (
+        op.min_mod_revision
+        or op.max_mod_revision
+        or op.min_create_revision
+        or op.max_create_revision
+    ):
+        raise StatusError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+    return op._replace(sort_order=SortOrder.NONE, sort_target=SortTarget.KEY)
