@@ -1,0 +1,113 @@
+"""What a backend is: ordered durable rows in a few tables, one writer, snapshots for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from kvstore.errors import StoreError
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "BackendFull",
+    "CommitUncertain",
+    "MapFull",
+    "Row",
+    "Snapshot",
+    "Table",
+    "WriteBatch",
+]
+
+Row = tuple[bytes, bytes]
+
+
+class Table(Enum):
+    LOG = b"log"
+    LEASE = b"lease"
+    META = b"meta"
+
+
+class BackendError(StoreError):
+    """The backend cannot do it; nothing was written."""
+
+    message = "the backend failed"
+
+
+class BackendFull(BackendError):
+    """The disk is full; nothing was written."""
+
+    message = "the disk is full"
+
+
+class MapFull(BackendError):
+    """The memory map is full; nothing was written. Close snapshots, call `grow`, commit again."""
+
+    message = "the memory map is full"
+
+
+class CommitUncertain(StoreError):
+    """The commit may or may not be on disk."""
+
+    message = "the outcome of the commit is unknown"
+
+
+class WriteBatch(NamedTuple):
+    """One commit. `appends` go to the end of the log, ascending; deletes come first."""
+
+    appends: Sequence[Row] = ()
+    puts: Sequence[tuple[Table, bytes, bytes]] = ()
+    deletes: Sequence[tuple[Table, bytes]] = ()
+
+
+class Snapshot(Protocol):
+    """A consistent view. It moves only with `refresh`. One thread at a time."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None: ...
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
+        """Values in the order of `keys`. Raises BackendError when one is missing."""
+        ...
+
+    def scan(self, table: Table, first: bytes, limit: int) -> list[Row]:
+        """At most `limit` rows, ascending, from `first` on."""
+        ...
+
+    def rows(self, table: Table) -> Iterator[Row]:
+        """All rows, ascending. The snapshot must stay until the iterator is done."""
+        ...
+
+    def refresh(self) -> None:
+        """See what has been committed by now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    @property
+    def is_fast(self) -> bool:
+        """Does `commit` return without waiting for a disk? Then an event loop may call it itself."""
+        ...
+
+    def snapshot(self) -> Snapshot: ...
+    def commit(self, batch: WriteBatch) -> None:
+        """Durable on return. One thread at a time.
+
+        Raises MapFull, BackendFull (nothing was written), CommitUncertain.
+        """
+        ...
+
+    def grow(self) -> None:
+        """Make room after MapFull. No snapshot may be open."""
+        ...
+
+    def trim(self) -> None:
+        """Give back memory that a long scan left mapped. No snapshot may be open."""
+        ...
+
+    def size_bytes(self) -> tuple[int, int]:
+        """(allocated, in use)."""
+        ...
+
+    def close(self) -> None: ...

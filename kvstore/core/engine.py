@@ -1,0 +1,518 @@
+"""The engine: every decision of the store, and nothing that waits.
+
+Two frontiers. Writes are decided against `head`; everything that leaves the process (reads, watch
+events, answers) is evaluated at `durable`. The index is multi-version, so a pending write is just
+a revision above the durable one, and both views come from the same structure.
+
+    decide ──▶ outbox ──take_batch──▶ [commit, by a shell] ──publish──▶ durable moves, events go out
+                                             └──────────────rollback──▶ as if never decided
+
+Every decision has a *sequence* number, since a lease grant or a compaction mark must be durable
+before it is answered and yet makes no revision: an answer waits until `durable_sequence` reaches
+the sequence of its decision. Shells call the engine from one thread at a time; it never does I/O
+but through the RecordReader it was given.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar, cast
+
+from kvstore.core.lease.lessor import Lessor
+from kvstore.core.mvcc.change import Change, Events
+from kvstore.core.mvcc.key_index import Entry, entry_at, entry_last
+from kvstore.core.mvcc.ranges import read_range
+from kvstore.core.mvcc.record import key_of, numbers_of
+from kvstore.core.mvcc.revision import bound, main_of, unpack
+from kvstore.core.mvcc.tree_index import TreeIndex
+from kvstore.core.mvcc.txn import TxnRun, Write
+from kvstore.core.mvcc.validate import check_range, check_txn
+from kvstore.core.ports import RecordReader
+from kvstore.core.watch.hub import Hub, WatchedChange
+from kvstore.core.watch.stream import WatchStream
+from kvstore.errors import (
+    Compacted,
+    FutureRevision,
+    LeaseExists,
+    LeaseNotFound,
+    LeaseTtlTooLarge,
+    TooManyRequests,
+)
+from kvstore.keys import ALL_KEYS, KeyRange
+from kvstore.limits import (
+    BATCH_BYTES,
+    CATCH_UP_BYTES,
+    CATCH_UP_INDEX_KEYS,
+    CATCH_UP_REVISIONS,
+    CATCH_UP_SCAN_ROWS,
+    MAX_LEASE_TTL_S,
+    MAX_TXN_OPS,
+    MIN_LEASE_TTL_S,
+    PENDING_BYTES,
+)
+from kvstore.types import Event, Lease, LeaseStatus, RangeOp, RangeResult, Txn, TxnResult
+
+__all__ = ["Applied", "Batch", "Engine", "Recovered"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Applied(NamedTuple, Generic[T_co]):
+    """A decision; `result` may leave the process once `durable_sequence >= sequence`."""
+
+    sequence: int
+    result: T_co
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one decision changes on disk."""
+
+    sequence: int
+    writes: list[Write] = field(default_factory=list)
+    leases: list[tuple[int, int | None]] = field(default_factory=list)  # id -> TTL, None: removed
+    compact: int | None = None  # scheduled
+    compacted: int | None = None  # finished
+    dropped: list[int] = field(default_factory=list)  # packed revisions that compaction removes
+    size_bytes: int = 0
+
+    @property
+    def is_change(self) -> bool:
+        marks = self.compact is not None or self.compacted is not None
+        return marks or bool(self.writes or self.leases or self.dropped)
+
+
+class Batch(NamedTuple):
+    """The decisions of one commit, in order."""
+
+    decisions: list[Decision]
+    last_sequence: int
+    write_index: int
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a restart found on disk."""
+
+    index: TreeIndex
+    revision: int
+    compact_revision: int = -1
+    compaction_finished: bool = True
+    write_index: int = 0
+    leases: list[tuple[int, int]] = field(default_factory=list)
+    attached: list[tuple[bytes, int]] = field(default_factory=list)
+
+
+class Engine:
+    """Decides at `head`, shows `durable`. See the module's docstring for the life of a write."""
+
+    def __init__(
+        self,
+        reader: RecordReader,
+        recovered: Recovered,
+        *,
+        now: float = 0.0,
+        max_txn_ops: int = MAX_TXN_OPS,
+        min_lease_ttl_s: int = MIN_LEASE_TTL_S,
+    ) -> None:
+        self._reader = reader
+        self._max_txn_ops, self._min_lease_ttl_s = max_txn_ops, min_lease_ttl_s
+        self.index = recovered.index
+        self.head = self.durable = recovered.revision
+        self.compacted_head = self.compacted = recovered.compact_revision
+        self.sequence = self.durable_sequence = 0
+        self.write_index = recovered.write_index
+        self.lessor = Lessor()
+        for lease_id, ttl_s in recovered.leases:
+            self.lessor.grant(lease_id, ttl_s, now)  # the full TTL again, as etcd does
+        for key, lease_id in recovered.attached:
+            self.lessor.attach(key, lease_id)
+        self.hub = Hub(self)
+        self._outbox: deque[Decision] = deque()  # decided, in no commit yet
+        self._in_commit: deque[Decision] = deque()
+        self._records: dict[int, bytes] = {}  # of the revisions above durable
+        self._pending_bytes = 0
+        self._now_writing: Decision | None = None
+        self._compacting: list[bytes] | None = None
+        self._undropped: list[int] = []  # out of the index, but the commit that dropped them failed
+        if not recovered.compaction_finished:
+            self._compacting = list(self.index.superseded)
+
+    def __repr__(self) -> str:
+        return (
+            f"Engine(head={self.head}, durable={self.durable}, compacted={self.compacted}, "
+            f"pending={len(self._outbox)}+{len(self._in_commit)}, {self.lessor}, {self.hub})"
+        )
+
+    # -- reads, at durable -----------------------------------------------------------------------
+
+    def range(self, op: RangeOp) -> RangeResult:
+        """Raises KeyNotProvided, InvalidSortOption, Compacted, FutureRevision."""
+        check_range(op)
+        return read_range(
+            self.index,
+            op,
+            self.read_revision(op.revision),
+            published=self.durable,
+            fetch=self._reader.get_many,
+            header=self.durable,
+        )
+
+    def read_revision(self, revision: int) -> int:
+        """The revision that a read asking for `revision` sees. Raises Compacted, FutureRevision."""
+        if revision <= 0:
+            return self.durable
+        if revision > self.durable:
+            raise FutureRevision
+        if revision < self.compacted:
+            raise Compacted(self.compacted)
+        return revision
+
+    def get(self, key: bytes, revision: int = 0) -> bytes | None:
+        """The record of one key; the short way of a range. Raises as `read_revision`."""
+        entry = self.index.get(key)
+        at = self.durable if revision == 0 else self.read_revision(revision)
+        if entry is None:
+            return None
+        packed = entry_at(entry, (at + 1) << 32)
+        return self._reader.get(packed) if packed else None
+
+    # -- decisions, at head ----------------------------------------------------------------------
+
+    def txn(self, txn: Txn) -> Applied[TxnResult]:
+        """Raises any InvalidRequest, Compacted, FutureRevision, LeaseNotFound, TooManyRequests."""
+        check_txn(txn, self._max_txn_ops)
+        self._refuse_overload()
+        decision = self._begin(is_request=not _is_read(txn))
+        try:
+            run = TxnRun(self, txn)
+            result = run.run()
+        finally:
+            self._now_writing = None
+        return self._decide(decision, run, result)
+
+    def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
+        """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""
+        if ttl_s > MAX_LEASE_TTL_S:
+            raise LeaseTtlTooLarge
+        if lease_id in self.lessor:
+            raise LeaseExists
+        self._refuse_overload()
+        decision = self._begin()
+        self._now_writing = None
+        real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
+        self.lessor.grant(lease_id, real_ttl_s, now)
+        decision.leases.append((lease_id, real_ttl_s))
+        return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
+
+    def lease_revoke(self, lease_id: int) -> Applied[int]:
+        """The result is the header revision. Raises LeaseNotFound."""
+        lease = self.lessor.get(lease_id)
+        if lease is None:
+            raise LeaseNotFound
+        decision = self._begin()
+        run = TxnRun(self, Txn())
+        run.delete_keys(sorted(lease.keys))
+        self._now_writing = None
+        self.lessor.remove(lease_id)
+        decision.leases.append((lease_id, None))
+        return self._decide(decision, run, run.revision)
+
+    def expire(self, now: float, limit: int) -> int:
+        """Revoke up to `limit` leases whose time is up, one revision each; returns how many."""
+        due = self.lessor.due(now, limit)
+        for lease_id in due:
+            self.lease_revoke(lease_id)
+        return len(due)
+
+    def compact(self, revision: int) -> Applied[int]:
+        """Mark a compaction; once published, `compaction_step` does it. The result is the head.
+
+        Raises Compacted, FutureRevision.
+        """
+        if revision <= self.compacted_head:
+            raise Compacted(self.compacted_head)
+        if revision > self.durable:
+            raise FutureRevision
+        decision = self._begin()
+        self._now_writing = None
+        self.compacted_head = decision.compact = revision
+        return self._decide(decision, None, self.head)
+
+    def compaction_step(self, max_keys: int) -> bool:
+        """Drop the unreachable history of up to `max_keys` keys; False when there is no more to do.
+
+        A step is a decision like any other; the last one marks the compaction as finished.
+        """
+        if self._compacting is None:
+            return False
+        decision = self._begin(is_request=False)
+        self._now_writing = None
+        keys, self._compacting = self._compacting[-max_keys:], self._compacting[:-max_keys]
+        decision.dropped, self._undropped = self._undropped, []
+        for key in keys:
+            decision.dropped += self.index.compact(key, self.compacted)
+        decision.size_bytes = 64 * len(decision.dropped)
+        if not self._compacting:
+            self._compacting = None
+            decision.compacted = self.compacted
+        self._decide(decision, None, None)
+        return self._compacting is not None
+
+    @property
+    def is_compacting(self) -> bool:
+        return self._compacting is not None
+
+    # -- leases, no decision ---------------------------------------------------------------------
+
+    def lease_keep_alive(self, lease_id: int, now: float) -> int:
+        """The TTL that begins now; 0 when unknown or its time is up (then it will be revoked)."""
+        return self.lessor.renew(lease_id, now)
+
+    def lease_status(self, lease_id: int, now: float, *, keys: bool) -> LeaseStatus:
+        lease = self.lessor.get(lease_id)
+        if lease is None:
+            return LeaseStatus(lease_id, -1, 0, (), self.durable)
+        attached = tuple(sorted(lease.keys)) if keys else ()
+        remaining_s = self.lessor.remaining_s(lease, now)
+        return LeaseStatus(lease_id, remaining_s, lease.ttl_s, attached, self.durable)
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    @property
+    def has_outbox(self) -> bool:
+        return bool(self._outbox)
+
+    def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
+        """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
+        decisions = []
+        size = 0
+        while self._outbox and (not decisions or size < max_bytes):
+            decision = self._outbox.popleft()
+            size += decision.size_bytes
+            decisions.append(decision)
+        self._in_commit.extend(decisions)
+        return Batch(decisions, decisions[-1].sequence, self.write_index)
+
+    def publish(self, sequence: int) -> None:
+        """Everything up to `sequence` is durable, and the reader sees it: show it, tell watchers."""
+        in_commit, index, hub = self._in_commit, self.index, self.hub
+        while in_commit and in_commit[0].sequence <= sequence:
+            decision = in_commit.popleft()
+            self.durable_sequence = decision.sequence
+            self._pending_bytes -= decision.size_bytes
+            writes = decision.writes
+            if writes:
+                for write in writes:
+                    index.publish(write.key, write.packed, write.version)
+                    del self._records[write.packed]
+                self.durable = writes[0].packed >> 32
+                if not hub.is_idle:
+                    hub.deliver(self.durable, [Change(w.packed, w.key, w.record) for w in writes])
+            if decision.compact is not None:
+                self.compacted = decision.compact
+                self._compacting = list(index.superseded)
+
+    def rollback(self, now: float) -> None:
+        """A commit failed and certainly wrote nothing: take back everything that is not durable.
+
+        What was touched is read again: keys from their last durable record, leases from their rows.
+        """
+        undone = [*self._in_commit, *self._outbox]
+        self._in_commit.clear()
+        self._outbox.clear()
+        self._records.clear()
+        self._pending_bytes = 0
+        below = bound(self.durable)
+        keys = {write.key for decision in undone for write in decision.writes}
+        leases = {lease_id for decision in undone for lease_id, _ in decision.leases}
+        for lease_id in leases:
+            self._restore_lease(lease_id, now)
+        for key in sorted(keys):
+            self._restore_key(key, below)
+        self._undropped += [packed for decision in undone for packed in decision.dropped]
+        self.head = self.durable
+        self.compacted_head = self.compacted
+        self.sequence = self.durable_sequence
+        if any(decision.dropped or decision.compacted is not None for decision in undone):
+            self._compacting = self._compacting or []
+
+    def _restore_lease(self, lease_id: int, now: float) -> None:
+        ttl_s = self._reader.lease_ttl_s(lease_id)
+        if ttl_s is None:
+            self.lessor.remove(lease_id)
+        elif lease_id not in self.lessor:
+            self.lessor.grant(lease_id, ttl_s, now)
+
+    def _restore_key(self, key: bytes, below: int) -> None:
+        last = self.index.forget(key, below)
+        lease_id = 0
+        if last:
+            create, _, version, lease_id = numbers_of(self._reader.get(last))
+            self.index.restore(key, create, version)
+        self.lessor.attach(key, lease_id)
+
+    # -- watching --------------------------------------------------------------------------------
+
+    def watch_stream(self, on_ready: Callable[[], None]) -> WatchStream:
+        return WatchStream(self.hub, on_ready)
+
+    def history(
+        self, key_range: KeyRange, first: int, *, prev: bool
+    ) -> tuple[list[WatchedChange], int]:
+        """See kvstore.core.watch.hub.History."""
+        few = self.index.count_known(key_range) <= CATCH_UP_INDEX_KEYS
+        changes, next_revision = (
+            self._history_by_index(key_range, first)
+            if few
+            else self._history_by_scan(key_range, first)
+        )
+        if prev:
+            self.load_prev(changes)
+        return cast("list[WatchedChange]", changes), next_revision
+
+    def _history_by_index(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
+        below = bound(self.durable)
+        found = sorted(
+            (packed, key)
+            for key in self.index.known(key_range)
+            for packed in self.index.since(key, first << 32, below)
+        )
+        changes: list[Change] = []
+        pace = _Pace()
+        for start in range(0, len(found), 256):
+            piece = found[start : start + 256]
+            records = self._reader.get_many([packed for packed, _ in piece])
+            for (packed, key), record in zip(piece, records, strict=True):
+                if pace.is_over(packed >> 32, len(record)):
+                    return changes, packed >> 32
+                changes.append(Change(packed, key, record))
+        return changes, self.durable + 1
+
+    def _history_by_scan(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
+        rows = self._reader.scan(first << 32, CATCH_UP_SCAN_ROWS)
+        more = len(rows) == CATCH_UP_SCAN_ROWS
+        while more and main_of(rows[0][0]) == main_of(rows[-1][0]):  # a revision is never split
+            piece = self._reader.scan(rows[-1][0] + 1, CATCH_UP_SCAN_ROWS)
+            more = len(piece) == CATCH_UP_SCAN_ROWS
+            rows += piece
+        end = min(main_of(rows[-1][0]) if more else self.durable + 1, self.durable + 1)
+        changes: list[Change] = []
+        pace = _Pace()
+        for packed, record in rows:
+            main = packed >> 32
+            if main >= end:
+                break
+            key = key_of(record)
+            if key in key_range:
+                if pace.is_over(main, len(record)):
+                    return changes, main
+                changes.append(Change(packed, key, record))
+        return changes, end
+
+    def events(self, changes: Sequence[WatchedChange], *, prev: bool) -> Sequence[Event]:
+        return Events(cast("list[Change]", changes), prev=prev)
+
+    def load_prev(self, changes: Iterable[WatchedChange]) -> None:
+        wanted: list[tuple[Change, int]] = []
+        for change in cast("Iterable[Change]", changes):
+            if not change.has_prev:
+                change.has_prev = True
+                entry = self.index.get(change.key)
+                main = change.packed >> 32
+                packed = entry_at(entry, main << 32) if entry is not None else 0
+                if packed:
+                    wanted.append((change, packed))
+        if wanted:
+            records = self.records([packed for _, packed in wanted])
+            for (change, _), record in zip(wanted, records, strict=True):
+                change.prev = record
+
+    # -- what a TxnRun asks (kvstore.core.mvcc.txn.Head) -----------------------------------------
+
+    def record(self, packed: int) -> bytes:
+        pending = self._records.get(packed)
+        return self._reader.get(packed) if pending is None else pending
+
+    def records(self, packed: Sequence[int]) -> list[bytes]:
+        if not self._records:
+            return self._reader.get_many(packed)
+        return [self.record(one) for one in packed]
+
+    def has_lease(self, lease_id: int) -> bool:
+        return lease_id in self.lessor
+
+    def write(self, write: Write, lease_id: int) -> None:
+        decision = self._now_writing
+        assert decision is not None
+        self._records[write.packed] = write.record
+        decision.size_bytes += len(write.record)
+        self.lessor.attach(write.key, lease_id)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _refuse_overload(self) -> None:
+        if self._pending_bytes >= PENDING_BYTES:
+            raise TooManyRequests
+
+    def _begin(self, *, is_request: bool = True) -> Decision:
+        decision = self._now_writing = Decision(self.sequence + 1)
+        self.write_index += is_request
+        return decision
+
+    def _decide(self, decision: Decision, run: TxnRun | None, result: T_co) -> Applied[T_co]:
+        if run is not None and run.writes:
+            decision.writes = run.writes
+            self.head = run.main
+        elif not decision.is_change:  # it only read, at the head: wait for what it saw
+            return Applied(self.sequence, result)
+        self.sequence = decision.sequence
+        self._pending_bytes += decision.size_bytes
+        self._outbox.append(decision)
+        return Applied(decision.sequence, result)
+
+    # -- invariants ------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """Everything that is wrong in memory, as sentences; [] when sound. O(n)."""
+        wrong = self.index.check() + self.lessor.check() + self.hub.check()
+        if not self.compacted <= self.durable <= self.head:
+            wrong.append(f"the revisions are out of order: {self!r}")
+        if self.durable_sequence > self.sequence:
+            wrong.append(f"sequence {self.durable_sequence} is durable above {self.sequence}")
+        for packed in self._records:
+            main, sub, _ = unpack(packed)
+            if not self.durable < main <= self.head:
+                wrong.append(f"a record is pending at {main}.{sub}: {self!r}")
+        for key in self.index.known(ALL_KEYS):
+            last = entry_last(cast("Entry", self.index.get(key)))
+            if main_of(last) > self.head:
+                wrong.append(f"{key!r} has a revision above the head {self.head}")
+        return wrong
+
+
+def _is_read(txn: Txn) -> bool:
+    return all(type(op) is RangeOp for op in (*txn.success, *txn.failure)) and bool(
+        txn.success or txn.failure
+    )
+
+
+class _Pace:
+    """Where a catch-up message ends: whole revisions, up to a number of them or of bytes."""
+
+    __slots__ = ("_bytes", "_main", "_revisions")
+
+    def __init__(self) -> None:
+        self._main = self._revisions = self._bytes = 0
+
+    def is_over(self, main: int, size_bytes: int) -> bool:
+        """Count one more record of revision `main`; True: it belongs into the next message."""
+        if main != self._main:
+            if self._revisions == CATCH_UP_REVISIONS or self._bytes >= CATCH_UP_BYTES:
+                return True
+            self._main = main
+            self._revisions += 1
+        self._bytes += size_bytes
+        return False

@@ -1,0 +1,127 @@
+"""Leases, the keys attached to them and when they end (etcd server/lease/lessor.go).
+
+Times are seconds on a clock that the caller reads and passes in. One heap entry a lease: a renewal
+only moves `expires_at`, and an entry that comes up too early is pushed again with the real time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+__all__ = ["LeaseState", "Lessor"]
+
+
+@dataclass(slots=True)
+class LeaseState:
+    id: int
+    ttl_s: int
+    expires_at: float
+    keys: set[bytes] = field(default_factory=set)
+
+
+class Lessor:
+    def __init__(self) -> None:
+        self._leases: dict[int, LeaseState] = {}
+        self._of_key: dict[bytes, int] = {}
+        self._heap: list[tuple[float, int]] = []
+
+    def __repr__(self) -> str:
+        return f"Lessor({len(self._leases)} leases, {len(self._of_key)} keys)"
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __contains__(self, lease_id: object) -> bool:
+        return lease_id in self._leases
+
+    def get(self, lease_id: int) -> LeaseState | None:
+        return self._leases.get(lease_id)
+
+    def grant(self, lease_id: int, ttl_s: int, now: float) -> LeaseState:
+        """The caller has checked that the id is free."""
+        lease = LeaseState(lease_id, ttl_s, now + ttl_s)
+        self._leases[lease_id] = lease
+        heapq.heappush(self._heap, (lease.expires_at, lease_id))
+        return lease
+
+    def remove(self, lease_id: int) -> None:
+        """Forget a lease; its keys are attached to nothing any more."""
+        lease = self._leases.pop(lease_id, None)
+        for key in lease.keys if lease else ():
+            del self._of_key[key]
+
+    def attach(self, key: bytes, lease_id: int) -> None:
+        """Move a key to a lease; 0, or an unknown one, only detaches it."""
+        old = self._of_key.get(key, 0)
+        if old == lease_id:
+            return
+        if old:
+            self._leases[old].keys.discard(key)
+            del self._of_key[key]
+        lease = self._leases.get(lease_id)
+        if lease:
+            lease.keys.add(key)
+            self._of_key[key] = lease_id
+
+    def lease_of(self, key: bytes) -> int:
+        return self._of_key.get(key, 0)
+
+    def renew(self, lease_id: int, now: float) -> int:
+        """Start the TTL again; returns it, 0 when the lease is unknown or its time is up."""
+        lease = self._leases.get(lease_id)
+        if lease is None or lease.expires_at <= now:
+            return 0
+        lease.expires_at = now + lease.ttl_s
+        return lease.ttl_s
+
+    def remaining_s(self, lease: LeaseState, now: float) -> int:
+        """Whole seconds left, cut off; below zero once expired and not yet revoked."""
+        return math.floor(lease.expires_at - now) if lease.expires_at > now else -1
+
+    def by_remaining(self) -> list[int]:
+        """Ids, the soonest to expire first."""
+        return sorted(self._leases, key=lambda i: (self._leases[i].expires_at, i))
+
+    def due(self, now: float, limit: int) -> list[int]:
+        """Up to `limit` leases whose time is up, soonest first; each is returned again until removed."""
+        due: list[int] = []
+        again: dict[int, float] = {}
+        heap = self._heap
+        while heap and heap[0][0] <= now and len(due) < limit:
+            _, lease_id = heapq.heappop(heap)
+            lease = self._leases.get(lease_id)
+            if lease is None or lease_id in again:
+                continue  # an entry of a lease that is gone, or was granted anew
+            again[lease_id] = lease.expires_at
+            if lease.expires_at <= now:
+                due.append(lease_id)
+        for lease_id, expires_at in again.items():
+            heapq.heappush(heap, (expires_at, lease_id))
+        return due
+
+    def next_expiry(self) -> float | None:
+        """When to look again: never too late, perhaps too early. None without leases."""
+        while self._heap and self._heap[0][1] not in self._leases:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def check(self) -> list[str]:
+        wrong = [
+            f"lease {lease.id:x} does not know its key {key!r}"
+            for key, lease_id in self._of_key.items()
+            if (lease := self._leases.get(lease_id)) is not None and key not in lease.keys
+        ]
+        wrong += [
+            f"key {key!r} of lease {lease.id:x} is attached to {self._of_key.get(key, 0):x}"
+            for lease in self._leases.values()
+            for key in lease.keys
+            if self._of_key.get(key) != lease.id
+        ]
+        wrong += [
+            f"key {key!r} is attached to the unknown lease {lease_id:x}"
+            for key, lease_id in self._of_key.items()
+            if lease_id not in self._leases
+        ]
+        return wrong

@@ -1,0 +1,213 @@
+"""A stored record: what the log holds of one write.
+
+    offset  0         8         16        24      32         36
+            create    mod       version   lease   value_at   mvccpb.KeyValue, protobuf-encoded
+            int64 LE  int64 LE  int64 LE  int64   uint32 LE
+
+The tail is the KeyValue exactly as a response carries it, fields in ascending order and zero
+fields absent, so that a server splices it and never encodes it again. The head repeats its numbers
+at fixed places, because decoding varints in Python costs more than all the rest of a read;
+`value_at` is where the value's tag stands (the end of the version field). A tombstone is a record
+with zeros in its head, but for mod, and only the key in its tail, as in etcd.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from struct import Struct
+from typing import Final, Generic, TypeVar, overload
+
+from kvstore.types import KeyValue
+
+__all__ = [
+    "HEAD_BYTES",
+    "KeyRecords",
+    "Records",
+    "WireSequence",
+    "decode",
+    "encode",
+    "encode_tombstone",
+    "key_of",
+    "lease_of",
+    "varint",
+    "wire",
+]
+
+HEAD: Final = Struct("<qqqqI")
+HEAD_BYTES: Final = HEAD.size
+_pack, _unpack = HEAD.pack, HEAD.unpack_from
+_KEY_AT: Final = HEAD_BYTES + 1
+_TWO_BYTES: Final = 1 << 14
+_MASK: Final = (1 << 64) - 1
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+def _long_varint(number: int) -> bytes:
+    number &= _MASK
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_SHORT: Final = tuple(_long_varint(number) for number in range(_TWO_BYTES))
+
+
+def varint(number: int) -> bytes:
+    """The protobuf varint of an int64; a negative number takes ten bytes."""
+    return _SHORT[number] if 0 <= number < _TWO_BYTES else _long_varint(number)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(the number, the offset after it)."""
+    number = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+
+
+def encode(
+    key: bytes, value: bytes, create_revision: int, mod_revision: int, version: int, lease: int
+) -> bytes:
+    head = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
+        varint(len(key)),
+        key,
+        varint(create_revision),
+        varint(mod_revision),
+        varint(version),
+    )
+    numbers = _pack(create_revision, mod_revision, version, lease, HEAD_BYTES + len(head))
+    if lease:
+        tail = b"\x30" + varint(lease)
+        if value:
+            tail = b"\x2a%b%b%b" % (varint(len(value)), value, tail)
+        return numbers + head + tail
+    if value:
+        return b"%b%b\x2a%b%b" % (numbers, head, varint(len(value)), value)
+    return numbers + head
+
+
+def encode_tombstone(key: bytes, mod_revision: int) -> bytes:
+    body = b"\x0a%b%b" % (varint(len(key)), key)
+    return _pack(0, mod_revision, 0, 0, HEAD_BYTES + len(body)) + body
+
+
+def key_of(record: bytes) -> bytes:
+    size = record[_KEY_AT]
+    if size < 0x80:
+        return record[_KEY_AT + 1 : _KEY_AT + 1 + size]
+    size, at = _read_varint(record, _KEY_AT)
+    return record[at : at + size]
+
+
+def lease_of(record: bytes) -> int:
+    lease: int = _unpack(record)[3]
+    return lease
+
+
+def numbers_of(record: bytes) -> tuple[int, int, int, int]:
+    """(create_revision, mod_revision, version, lease)."""
+    create, mod, version, lease, _ = _unpack(record)
+    return create, mod, version, lease
+
+
+def _value(record: bytes, at: int) -> bytes:
+    if at == len(record) or record[at] != 0x2A:
+        return b""
+    size, start = _read_varint(record, at + 1)
+    return record[start : start + size]
+
+
+def decode(record: bytes) -> KeyValue:
+    """The KeyValue of a record; of a tombstone, one with only key and mod_revision."""
+    create, mod, version, lease, at = _unpack(record)
+    size = record[_KEY_AT]
+    key = record[_KEY_AT + 1 : _KEY_AT + 1 + size] if size < 0x80 else key_of(record)
+    if lease or at == len(record):
+        value = _value(record, at)
+    elif record[at + 1] < 0x80:
+        value = record[at + 2 :]
+    elif record[at + 2] < 0x80:
+        value = record[at + 3 :]
+    else:
+        value = _value(record, at)
+    return KeyValue(key, value, create, mod, version, lease)
+
+
+def _decode_key_only(record: bytes) -> KeyValue:
+    create, mod, version, _, _ = _unpack(record)
+    return KeyValue(key_of(record), b"", create, mod, version, 0)
+
+
+def wire(record: bytes) -> bytes:
+    """The protobuf body of the mvccpb.KeyValue."""
+    return record[HEAD_BYTES:]
+
+
+def _wire_key_only(record: bytes) -> bytes:
+    return record[HEAD_BYTES : _unpack(record)[4]]
+
+
+class WireSequence(Sequence[T_co], Generic[T_co]):
+    """A sequence of values whose protobuf bodies are at hand without encoding."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def wire(self) -> list[bytes]:
+        """The encoded message body of each element, in order."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (WireSequence, list, tuple)):
+            return NotImplemented
+        return len(self) == len(other) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # a sequence of values, compared as a list is
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class Records(WireSequence[KeyValue]):
+    """Records seen as KeyValues, decoded when looked at."""
+
+    __slots__ = ("records",)
+    _decode: Callable[[bytes], KeyValue] = staticmethod(decode)
+    _wire: Callable[[bytes], bytes] = staticmethod(wire)
+
+    def __init__(self, records: list[bytes]) -> None:
+        self.records = records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> KeyValue: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[KeyValue]: ...
+    def __getitem__(self, index: int | slice) -> KeyValue | Sequence[KeyValue]:
+        if isinstance(index, slice):
+            return type(self)(self.records[index])
+        return self._decode(self.records[index])
+
+    def __iter__(self) -> Iterator[KeyValue]:
+        return map(self._decode, self.records)
+
+    def wire(self) -> list[bytes]:
+        return list(map(self._wire, self.records))
+
+
+class KeyRecords(Records):
+    """The same for a keys-only read: neither value nor lease (as etcd 3.7 answers)."""
+
+    __slots__ = ()
+    _decode = staticmethod(_decode_key_only)
+    _wire = staticmethod(_wire_key_only)

@@ -1,0 +1,249 @@
+"""All keys in order, each with its revisions.
+
+Two sorted lists: `_keys` has every key with any revision, `_live` those alive at the published
+(durable) revision. A count at the newest published revision is the difference of two ranks in
+`_live`: O(log n). Decided writes that are not published yet are in the entries (a revision above
+the published one) but not in `_live`; `_unpublished` says by how much they would change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from sortedcontainers import SortedList
+
+from kvstore.core.mvcc.key_index import (
+    Entry,
+    KeyIndex,
+    entry_at,
+    entry_last,
+    entry_version,
+)
+from kvstore.core.mvcc.revision import TOMBSTONE, bound, main_of, pack
+from kvstore.keys import KeyRange
+
+__all__ = ["TreeIndex"]
+
+
+class TreeIndex:
+    """Ordered keys → revisions. Costs: single-key calls O(log n), ranges O(keys in it)."""
+
+    def __init__(self, entries: dict[bytes, Entry] | None = None) -> None:
+        """Take over `entries`, all of them published."""
+        self._entries: dict[bytes, Entry] = {} if entries is None else entries
+        self._keys = SortedList(self._entries)
+        dead = {k for k, e in self._entries.items() if type(e) is not int and not e.version}  # type: ignore[union-attr]
+        self._live = SortedList(k for k in self._keys if k not in dead) if dead else self._keys.copy()
+        self._unpublished: dict[bytes, int] = {}
+        self._head = 0  # the newest revision written, 0 before the first write
+        self.superseded: set[bytes] = {k for k, e in self._entries.items() if _has_history(e)}
+        """Keys that a compaction may find something to drop of."""
+
+    def __len__(self) -> int:
+        """Number of keys alive at the published revision."""
+        return len(self._live)
+
+    def get(self, key: bytes) -> Entry | None:
+        return self._entries.get(key)
+
+    # -- writes, at the head ---------------------------------------------------------------------
+
+    def put(self, key: bytes, main: int, sub: int) -> tuple[int, int, int]:
+        """Add a put; returns (packed revision, create_revision, version)."""
+        self._head = main
+        packed = main << 32 | sub << 1
+        entry = self._entries.get(key)
+        if entry is None:
+            self._entries[key] = packed
+            self._keys.add(key)
+            self._unpublished[key] = self._unpublished.get(key, 0) + 1
+            return packed, main, 1
+        index = self._as_key_index(key, entry)
+        if not index.version:
+            self._shift(key, 1)
+        index.put(packed)
+        self.superseded.add(key)
+        return packed, index.create, index.version
+
+    def tombstone(self, key: bytes, main: int, sub: int) -> int:
+        """Add a delete of a live key; returns the packed revision."""
+        self._head = main
+        packed = pack(main, sub, tombstone=True)
+        self._as_key_index(key, self._entries[key]).tombstone(packed)
+        self.superseded.add(key)
+        self._shift(key, -1)
+        return packed
+
+    def _as_key_index(self, key: bytes, entry: Entry) -> KeyIndex:
+        if isinstance(entry, int):
+            entry = self._entries[key] = KeyIndex(main_of(entry), 1, [entry])
+        return entry
+
+    def _shift(self, key: bytes, by: int) -> None:
+        now = self._unpublished.get(key, 0) + by
+        if now:
+            self._unpublished[key] = now
+        else:
+            del self._unpublished[key]
+
+    def publish(self, key: bytes, packed: int, version: int) -> None:
+        """A write became durable; `version` is the one it gave the key (0 for a delete)."""
+        if packed & TOMBSTONE:
+            self._live.remove(key)
+            self._shift(key, 1)
+        elif version == 1:
+            self._live.add(key)
+            self._shift(key, -1)
+
+    def forget(self, key: bytes, below: int) -> int:
+        """Take back the revisions of `key` at or above the packed bound; returns its last one or 0.
+
+        The caller restores `create` and `version` with `restore` when a revision is left.
+        """
+        entry = self._entries[key]
+        revs = [entry] if isinstance(entry, int) else entry.revs
+        kept = [packed for packed in revs if packed < below]
+        self._unpublished.pop(key, None)
+        if not kept:
+            del self._entries[key]
+            self._keys.remove(key)
+            self.superseded.discard(key)
+            return 0
+        self._entries[key] = KeyIndex(0, 0, kept)
+        return kept[-1]
+
+    def restore(self, key: bytes, create: int, version: int) -> None:
+        entry = self._entries[key]
+        assert isinstance(entry, KeyIndex)
+        entry.create, entry.version = create, version
+        self._simplify(key, entry)
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    def keys_in(self, key_range: KeyRange, *, live: bool = False, reverse: bool = False) -> Iterator[bytes]:
+        """Keys of an interval (not a single key), ascending or descending."""
+        keys = self._live if live else self._keys
+        found: Iterator[bytes] = keys.irange(
+            key_range.key, key_range.upper, inclusive=(True, False), reverse=reverse
+        )
+        return found
+
+    def revisions(
+        self, key_range: KeyRange, main: int, *, live: bool, limit: int = 0, reverse: bool = False
+    ) -> list[int]:
+        """Packed revisions of the keys alive at `main`, in key order, at most `limit` (0: all).
+
+        `live` says that `main` is the published revision, which spares looking at dead keys.
+        """
+        below = bound(main)
+        if key_range.is_single:
+            entry = self._entries.get(key_range.key)
+            packed = entry_at(entry, below) if entry is not None else 0
+            return [packed] if packed else []
+        if _is_inverted(key_range):
+            return []
+        entries = self._entries
+        keys = self.keys_in(key_range, live=live, reverse=reverse)
+        if live:
+            return [entry_at(entries[key], below) for key in (islice(keys, limit) if limit else keys)]
+        found = (packed for key in keys if (packed := entry_at(entries[key], below)))
+        return list(islice(found, limit) if limit else found)
+
+    def count(self, key_range: KeyRange, main: int, *, published: int) -> int:
+        """Keys alive at `main`. O(log n) at the published revision, O(pending) more at the head."""
+        if key_range.is_single:
+            entry = self._entries.get(key_range.key)
+            return int(entry is not None and entry_at(entry, bound(main)) > 0)
+        if _is_inverted(key_range):
+            return 0
+        if main < published or published < main < self._head:
+            below, entries = bound(main), self._entries
+            return sum(1 for key in self.keys_in(key_range) if entry_at(entries[key], below))
+        count = self._rank(self._live, key_range)
+        if main > published:
+            count += sum(by for key, by in self._unpublished.items() if key in key_range)
+        return count
+
+    def count_known(self, key_range: KeyRange) -> int:
+        """Keys with any revision, dead ones too. O(log n)."""
+        if key_range.is_single:
+            return int(key_range.key in self._entries)
+        return 0 if _is_inverted(key_range) else self._rank(self._keys, key_range)
+
+    @staticmethod
+    def _rank(keys: SortedList, key_range: KeyRange) -> int:
+        upper = key_range.upper
+        high: int = len(keys) if upper is None else keys.bisect_left(upper)
+        low: int = keys.bisect_left(key_range.key)
+        return high - low
+
+    def known(self, key_range: KeyRange) -> Iterable[bytes]:
+        """Keys with any revision, ascending."""
+        if key_range.is_single:
+            return (key_range.key,) if key_range.key in self._entries else ()
+        return () if _is_inverted(key_range) else self.keys_in(key_range)
+
+    def since(self, key: bytes, first: int, below: int) -> list[int]:
+        """The key's packed revisions in [first, below), tombstones too."""
+        entry = self._entries[key]
+        if isinstance(entry, int):
+            return [entry] if first <= entry < below else []
+        return entry.since(first, below)
+
+    # -- compaction ------------------------------------------------------------------------------
+
+    def compact(self, key: bytes, revision: int) -> list[int]:
+        """Drop what a compaction at `revision` leaves unreachable of one key; returns it."""
+        entry = self._entries.get(key)
+        if entry is None or isinstance(entry, int):
+            self.superseded.discard(key)
+            return []
+        dropped = entry.compact(revision)
+        if not entry.revs:
+            del self._entries[key]
+            self._keys.remove(key)
+            self.superseded.discard(key)
+        else:
+            self._simplify(key, entry)
+        return dropped
+
+    def _simplify(self, key: bytes, entry: KeyIndex) -> None:
+        if len(entry.revs) == 1:
+            if entry.version == 1:
+                self._entries[key] = entry.revs[0]
+            if entry.version:
+                self.superseded.discard(key)
+
+    # -- invariants ------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """Everything that is wrong, as sentences; [] when sound. O(n)."""
+        wrong = []
+        if list(self._keys) != sorted(self._entries):
+            wrong.append("the ordered keys are not the keys of the index")
+        live = set(self._live)
+        if len(live) != len(self._live):
+            wrong.append("a key is twice among the live keys")
+        for key, entry in self._entries.items():
+            if isinstance(entry, KeyIndex):
+                if not entry.revs or entry.revs != sorted(set(entry.revs)):
+                    wrong.append(f"the revisions of {key!r} do not ascend: {entry.revs}")
+                if bool(entry.version) == bool(entry.revs[-1] & TOMBSTONE):
+                    wrong.append(f"{key!r} has version {entry.version} after {entry.revs[-1]:#x}")
+            alive = entry_version(entry) > 0
+            if alive != (self._unpublished.get(key, 0) + (key in live) == 1):
+                wrong.append(f"{key!r} is alive={alive} at the head, published {key in live}")
+            if _has_history(entry) and key not in self.superseded:
+                wrong.append(f"{key!r} has history that no compaction would visit")
+        wrong += [f"{key!r} is live but not indexed" for key in live - self._entries.keys()]
+        return wrong
+
+
+def _is_inverted(key_range: KeyRange) -> bool:
+    upper = key_range.upper
+    return upper is not None and upper <= key_range.key
+
+
+def _has_history(entry: Entry) -> bool:
+    return type(entry) is not int and (len(entry.revs) > 1 or entry_last(entry) & TOMBSTONE != 0)  # type: ignore[union-attr]

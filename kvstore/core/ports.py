@@ -1,0 +1,28 @@
+"""What the pure core asks of the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["RecordReader"]
+
+
+class RecordReader(Protocol):
+    """Durable records and rows, seen from one snapshot that moves only when the engine publishes."""
+
+    def get(self, packed: int) -> bytes:
+        """The record of one packed revision, which must exist."""
+        ...
+
+    def get_many(self, packed: Sequence[int]) -> list[bytes]:
+        """The records of packed revisions, in the order asked for; all must exist."""
+        ...
+
+    def scan(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """At most `limit` (packed revision, record), ascending from `first` on."""
+        ...
+
+    def lease_ttl_s(self, lease_id: int) -> int | None:
+        """The granted TTL of a durable lease; None when there is none."""
+        ...

@@ -1,0 +1,64 @@
+"""One watcher.
+
+    state          where its next event comes from                 leaves it
+    SYNCED         the hub, as revisions are published             its stream's queue is full → CATCHING_UP
+    CATCHING_UP    the log, from `next_revision`, when pulled      level with durable → SYNCED
+                                                                   below the compact revision → CANCELED
+    CANCELED       nowhere; its id stays taken until the client cancels it
+
+A watcher that waits for a future revision is SYNCED: what the hub offers below `next_revision` is
+passed over.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from kvstore.types import WatchCreate, WatchFilter
+
+if TYPE_CHECKING:
+    from kvstore.core.watch.stream import WatchStream
+
+__all__ = ["State", "Watcher"]
+
+
+class State(Enum):
+    SYNCED = "synced"
+    CATCHING_UP = "catching up"
+    CANCELED = "canceled"
+
+
+class Watcher:
+    __slots__ = (
+        "after",
+        "deletes",
+        "fragment",
+        "id",
+        "next_revision",
+        "notified",
+        "prev_kv",
+        "progress_notify",
+        "puts",
+        "range",
+        "state",
+        "stream",
+    )
+
+    def __init__(self, watch_id: int, request: WatchCreate, stream: WatchStream) -> None:
+        self.id, self.range, self.stream = watch_id, request.range, stream
+        self.prev_kv, self.fragment = request.prev_kv, request.fragment
+        self.progress_notify = request.progress_notify
+        self.puts = WatchFilter.NOPUT not in request.filters
+        self.deletes = WatchFilter.NODELETE not in request.filters
+        self.next_revision = 0
+        self.state = State.SYNCED
+        self.after = 0  # catching up begins when the stream has handed out this many messages
+        self.notified = False  # got something since the last progress tick
+
+    def __repr__(self) -> str:
+        return f"Watcher({self.id}, {self.range}, {self.state.value} at {self.next_revision})"
+
+    @property
+    def sees_all(self) -> bool:
+        return self.puts and self.deletes

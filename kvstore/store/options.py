@@ -1,0 +1,30 @@
+"""What a shell may be told: bounds, and where time and ids come from."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvstore import limits
+
+__all__ = ["StoreOptions", "random_lease_id"]
+
+
+def random_lease_id() -> int:
+    """A positive int64, not 0."""
+    return secrets.randbelow(2**63 - 1) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """`clock` gives monotonic seconds; `next_id` proposes lease ids."""
+
+    max_txn_ops: int = limits.MAX_TXN_OPS
+    min_lease_ttl_s: int = limits.MIN_LEASE_TTL_S
+    progress_notify_interval_s: float = limits.PROGRESS_NOTIFY_INTERVAL_S
+    compaction_batch_limit: int = limits.COMPACTION_BATCH_KEYS
+    compaction_sleep_s: float = limits.COMPACTION_SLEEP_S
+    clock: Callable[[], float] = time.monotonic
+    next_id: Callable[[], int] = random_lease_id
