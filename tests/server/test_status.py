@@ -1,0 +1,47 @@
+"""Golden list: what every error looks like on the wire."""
+
+import pytest
+
+from kvstore import errors
+from kvstore.server.status import Code, StatusError, status_of
+
+GOLDEN = [
+    (errors.KeyNotProvided, 3, "etcdserver: key is not provided", 400),
+    (errors.KeyNotFound, 3, "etcdserver: key not found", 400),
+    (errors.ValueProvided, 3, "etcdserver: value is provided", 400),
+    (errors.LeaseProvided, 3, "etcdserver: lease is provided", 400),
+    (errors.TooManyOperations, 3, "etcdserver: too many operations in txn request", 400),
+    (errors.DuplicateKey, 3, "etcdserver: duplicate key given in txn request", 400),
+    (errors.InvalidSortOption, 3, "etcdserver: invalid sort option", 400),
+    (errors.RequestTooLarge, 3, "etcdserver: request is too large", 400),
+    (errors.Compacted, 11, "etcdserver: mvcc: required revision has been compacted", 400),
+    (errors.FutureRevision, 11, "etcdserver: mvcc: required revision is a future revision", 400),
+    (errors.LeaseNotFound, 5, "etcdserver: requested lease not found", 404),
+    (errors.LeaseExists, 9, "etcdserver: lease already exists", 400),
+    (errors.LeaseTtlTooLarge, 11, "etcdserver: too large lease TTL", 400),
+    (errors.NoSpace, 8, "etcdserver: mvcc: database space exceeded", 429),
+    (errors.TooManyRequests, 2, "etcdserver: too many requests", 500),
+    (errors.StoreClosed, 14, "etcdserver: server stopped", 503),
+    (errors.StoreFailed, 14, errors.StoreFailed.message, 503),
+]
+
+
+class TestStatusOf:
+    @pytest.mark.parametrize(("error", "code", "text", "http_status"), GOLDEN)
+    def test_an_error_has_etcds_code_and_text(
+        self, error: type[errors.StoreError], code: int, text: str, http_status: int
+    ) -> None:
+        assert (code, text, http_status) == status_of(error())
+
+    def test_every_request_and_state_error_is_in_the_golden_list(self) -> None:
+        known = {row[0] for row in GOLDEN}
+        assert known >= set(errors.InvalidRequest.__subclasses__())
+        assert known >= set(errors.StateError.__subclasses__())
+
+    def test_a_service_says_its_own_status(self) -> None:
+        error = StatusError(Code.UNIMPLEMENTED, "not here")
+        assert (12, "not here", 501) == status_of(error)
+
+    @pytest.mark.parametrize("error", [KeyError("secret"), errors.CorruptStore("/secret")])
+    def test_insides_are_not_told(self, error: Exception) -> None:
+        assert (13, "internal error", 500) == status_of(error)
