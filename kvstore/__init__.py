@@ -1,1 +1,105 @@
-"""kvstore: a versioned, watchable key-value store with etcd's semantics."""
+"""kvstore: a versioned, watchable key-value store with etcd's semantics.
+
+    with kvstore.open("data") as db:                 async with kvstore.aopen("data") as db:
+        db.put("k", "v")                                 await db.put("k", "v")
+
+Importing this loads nothing else of the package, and using it neither gRPC nor protobuf: each name
+is fetched from its module when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kvstore import errors, types
+    from kvstore.embedded import ops
+    from kvstore.embedded.aio import AsyncStore, aopen
+    from kvstore.embedded.conditions import absent, create, lease, mod, present, value, version
+    from kvstore.embedded.sync import Store, open
+    from kvstore.embedded.watch import Batch
+    from kvstore.errors import (
+        Compacted,
+        Conflict,
+        FutureRevision,
+        InvalidRequest,
+        LeaseNotFound,
+        OpenError,
+        StateError,
+        StoreClosed,
+        StoreError,
+        StoreFailed,
+        WatchCanceled,
+    )
+    from kvstore.store.options import StoreOptions
+    from kvstore.types import Compare, Event, EventType, KeyValue, Lease, Txn, TxnResult
+
+__all__ = [
+    "AsyncStore",
+    "Batch",
+    "Compacted",
+    "Compare",
+    "Conflict",
+    "Event",
+    "EventType",
+    "FutureRevision",
+    "InvalidRequest",
+    "KeyValue",
+    "Lease",
+    "LeaseNotFound",
+    "OpenError",
+    "StateError",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreFailed",
+    "StoreOptions",
+    "Txn",
+    "TxnResult",
+    "WatchCanceled",
+    "absent",
+    "aopen",
+    "create",
+    "errors",
+    "lease",
+    "mod",
+    "open",
+    "ops",
+    "present",
+    "types",
+    "value",
+    "version",
+]
+
+_MODULES = {
+    "errors": "kvstore.errors",
+    "ops": "kvstore.embedded.ops",
+    "types": "kvstore.types",
+}
+_HOMES = {
+    "kvstore.embedded.aio": "AsyncStore aopen",
+    "kvstore.embedded.conditions": "absent create lease mod present value version",
+    "kvstore.embedded.sync": "Store open",
+    "kvstore.embedded.watch": "Batch",
+    "kvstore.errors": "Compacted Conflict FutureRevision InvalidRequest LeaseNotFound OpenError "
+    "StateError StoreClosed StoreError StoreFailed WatchCanceled",
+    "kvstore.store.options": "StoreOptions",
+    "kvstore.types": "Compare Event EventType KeyValue Lease Txn TxnResult",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        found: object = import_module(_MODULES[name])
+    elif name in _HOME_OF:
+        found = getattr(import_module(_HOME_OF[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,243 @@
+"""What both faces decide without waiting: a transaction and how to read its answer.
+
+    arguments ──plan──> Plan(txn, finish) ──a face runs the txn──> TxnResult ──finish──> answer
+
+A guarded write reads the key in its failure branch, so that one round tells what stood in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from kvstore.embedded import ops
+from kvstore.embedded.conditions import mod
+from kvstore.embedded.ops import Key, LeaseLike, Value
+from kvstore.errors import Conflict, FutureRevision, InvalidRequest
+from kvstore.keys import KeyRange
+from kvstore.types import (
+    Compare,
+    DeleteRangeResult,
+    Event,
+    EventType,
+    KeyValue,
+    Op,
+    PutResult,
+    RangeResult,
+    Txn,
+    TxnResult,
+    WatchCreate,
+)
+from kvstore.verify import InvariantBroken
+
+__all__ = [
+    "UPDATE_RETRIES",
+    "Kept",
+    "Plan",
+    "Swap",
+    "TxnBuilder",
+    "delete",
+    "kept_since",
+    "past",
+    "put",
+    "survivor",
+    "swap",
+    "update",
+    "watch",
+]
+
+UPDATE_RETRIES: Final = 100
+"""How often an update tries again; each conflict means that another writer went on."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Plan(NamedTuple, Generic[T]):
+    """Run `txn`, give its result to `finish`; that answers or raises Conflict."""
+
+    txn: Txn
+    finish: Callable[[TxnResult], T]
+
+
+class Swap(NamedTuple):
+    """The answer of a compare and swap: true when it swapped.
+
+    `revision` is the store's revision, of the swap itself when it took place. `actual` is the
+    key as it was found when it did not; None when there was no such key.
+    """
+
+    succeeded: bool
+    revision: int
+    actual: KeyValue | None = None
+
+    def __bool__(self) -> bool:
+        return self.succeeded
+
+
+def put(
+    key: Key,
+    value: Value,
+    *,
+    lease: LeaseLike,
+    if_absent: bool,
+    if_revision: int | None,
+    prev_kv: bool,
+) -> Plan[PutResult]:
+    op = ops.put(key, value, lease=lease, prev_kv=prev_kv)
+    if if_absent and if_revision is not None:
+        raise InvalidRequest("if_absent and if_revision exclude each other")
+    return _guarded(op.key, op, 0 if if_absent else if_revision, _put_result)
+
+
+def delete(
+    key: Key | None,
+    end: Key | None,
+    *,
+    prefix: Key | None,
+    if_revision: int | None,
+    prev_kv: bool,
+) -> Plan[DeleteRangeResult]:
+    op = ops.delete(key, end, prefix=prefix, prev_kv=prev_kv)
+    if if_revision is not None and not op.range.is_single:
+        raise InvalidRequest("if_revision guards one key, not an interval")
+    return _guarded(op.range.key, op, if_revision, _delete_result)
+
+
+def swap(key: Key, value: Value, revision: int, *, lease: LeaseLike) -> Plan[Swap]:
+    op = ops.put(key, value, lease=lease)
+
+    def finish(result: TxnResult) -> Swap:
+        actual = None if result.succeeded else _found(result)
+        return Swap(result.succeeded, result.revision, actual)
+
+    return Plan(Txn((mod(op.key) == revision,), (op,), (ops.get(op.key),)), finish)
+
+
+def update(
+    key: Key, kv: KeyValue | None, fn: Callable[[bytes | None], Value | None]
+) -> Plan[KeyValue | None]:
+    """One round of an update: `kv` is the key as it was read, `fn` says what it becomes."""
+    raw = ops.single_key(key)
+    changed = fn(None if kv is None else kv.value)
+    old = KeyValue(raw) if kv is None else kv
+    if changed is None:
+        removal = ops.delete(raw)
+        return _guarded(raw, removal, old.mod_revision, lambda result: None)
+    new = ops.to_bytes(changed)
+
+    def finish(result: TxnResult) -> KeyValue:
+        at = result.revision
+        return KeyValue(raw, new, old.create_revision or at, at, old.version + 1, old.lease)
+
+    return _guarded(raw, ops.put(raw, new, lease=old.lease), old.mod_revision, finish)
+
+
+class Kept(NamedTuple):
+    """Where the history of a key begins: a survivor to read first (0: none), then the changes."""
+
+    survivor_revision: int
+    since: int
+
+
+def kept_since(compact_revision: int, since: int) -> Kept:
+    """`since` 0 means all that is kept: of what lies at or below a compaction, its last version."""
+    if since:
+        return Kept(0, since)
+    return Kept(max(compact_revision, 0), max(compact_revision + 1, 1))
+
+
+def survivor(kv: KeyValue) -> Event:
+    """The version that a compaction left, as the event that begins a history."""
+    return Event(EventType.PUT, kv)
+
+
+def past(revision: int, newest: int) -> int:
+    """A revision to look at.
+
+    Raises:
+        InvalidRequest: it is below 1.
+        FutureRevision: it does not exist yet.
+    """
+    if revision < 1:
+        raise InvalidRequest(f"revisions are numbered from 1, not {revision}")
+    if revision > newest:
+        raise FutureRevision
+    return revision
+
+
+def watch(keys: KeyRange, since: int, newest: int, *, prev_kv: bool) -> WatchCreate:
+    """`since` 0 is the revision after the newest: fixed here, so that resuming is always exact."""
+    if since < 0:
+        raise InvalidRequest(f"a watch begins at a revision, not {since}")
+    return WatchCreate(keys, since or newest + 1, prev_kv=prev_kv)
+
+
+class TxnBuilder(Generic[R]):
+    """If all conditions hold run one branch, else the other: `if_(…).then(…).else_(…).commit()`.
+
+    The same class serves both faces: R is a TxnResult, or an awaitable of one. Each step answers
+    a new builder, so that a common beginning can be kept and reused.
+    """
+
+    __slots__ = ("_run", "txn")
+
+    def __init__(self, run: Callable[[Txn], R], txn: Txn) -> None:
+        self._run, self.txn = run, txn
+
+    def __repr__(self) -> str:
+        return f"TxnBuilder({self.txn!r})"
+
+    def if_(self, *compares: Compare) -> TxnBuilder[R]:
+        """Add conditions; all must hold. Without any the first branch runs."""
+        return self._with(self.txn._replace(compares=(*self.txn.compares, *compares)))
+
+    def then(self, *operations: Op) -> TxnBuilder[R]:
+        """Add operations of the branch that runs when the conditions hold."""
+        return self._with(self.txn._replace(success=(*self.txn.success, *operations)))
+
+    def else_(self, *operations: Op) -> TxnBuilder[R]:
+        """Add operations of the other branch."""
+        return self._with(self.txn._replace(failure=(*self.txn.failure, *operations)))
+
+    def commit(self) -> R:
+        """Run the transaction; see `Store.txn` for the answer and what it raises."""
+        return self._run(self.txn)
+
+    def _with(self, txn: Txn) -> TxnBuilder[R]:
+        return TxnBuilder(self._run, txn)
+
+
+def _guarded(key: bytes, op: Op, expected: int | None, finish: Callable[[TxnResult], T]) -> Plan[T]:
+    if expected is None:
+        return Plan(Txn(success=(op,)), finish)
+
+    def finish_guarded(result: TxnResult) -> T:
+        if result.succeeded:
+            return finish(result)
+        found = _found(result)
+        raise Conflict(key, expected, found.mod_revision if found else 0)
+
+    return Plan(
+        Txn((mod(key) == expected,), (op,), (ops.get(key, keys_only=True),)), finish_guarded
+    )
+
+
+def _found(result: TxnResult) -> KeyValue | None:
+    answer = _only(result, RangeResult)
+    return answer.kvs[0] if answer.kvs else None
+
+
+def _put_result(result: TxnResult) -> PutResult:
+    return _only(result, PutResult)._replace(revision=result.revision)
+
+
+def _delete_result(result: TxnResult) -> DeleteRangeResult:
+    return _only(result, DeleteRangeResult)._replace(revision=result.revision)
+
+
+def _only(result: TxnResult, kind: type[T]) -> T:
+    (answer,) = result.responses
+    if not isinstance(answer, kind):
+        raise InvariantBroken(f"{answer!r} answers an operation that gives a {kind.__name__}")
+    return answer

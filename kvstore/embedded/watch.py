@@ -1,0 +1,224 @@
+"""Watches: one Batch per revision, pulled by an iterator.
+
+    messages of a watch stream ──Inbox──> batches ──> for batch in watch
+
+A message may hold several revisions, a batch holds exactly one. The Inbox is pure; the two Watch
+classes only wait. A watch is resumed with `since=watch.revision + 1`: nothing is missed, nothing
+comes twice. Nothing runs behind the caller's back: events are fetched when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import groupby
+from types import TracebackType
+from typing import NamedTuple
+
+from kvstore.errors import StoreClosed, WatchCanceled
+from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
+from kvstore.types import Event, WatchCreate, WatchMessage
+
+__all__ = ["AsyncWatch", "Batch", "Inbox", "Watch"]
+
+
+class Batch(NamedTuple):
+    """All watched events of one revision, in the order they were made."""
+
+    revision: int
+    events: tuple[Event, ...]
+
+
+class Inbox:
+    """What arrived on one watch and was not handed out yet.
+
+    `revision` is the last one handed out (before the first: the one before the watch begins).
+    `reached` is a revision up to which every event has arrived.
+    """
+
+    __slots__ = ("_batches", "reached", "revision")
+
+    def __init__(self, start_revision: int) -> None:
+        self._batches: deque[Batch] = deque()
+        self.revision = self.reached = start_revision - 1
+
+    def feed(self, message: WatchMessage) -> None:
+        """Take a message.
+
+        Raises:
+            WatchCanceled: it refuses or ends the watch.
+        """
+        if message.canceled:
+            raise WatchCanceled(message.cancel_reason, message.compact_revision)
+        if message.created:
+            return
+        for revision, events in groupby(message.events, lambda event: event.kv.mod_revision):
+            self._batches.append(Batch(revision, tuple(events)))
+        arrived = self._batches[-1].revision if message.events else message.revision
+        self.reached = max(self.reached, arrived)
+
+    def pop(self) -> Batch | None:
+        """The next batch; None when another message is needed first."""
+        if not self._batches:
+            return None
+        batch = self._batches.popleft()
+        self.revision = batch.revision
+        return batch
+
+
+class _WatchBase:
+    __slots__ = ("_check", "_closed", "_inbox")
+
+    def __init__(self, request: WatchCreate, check: Callable[[], object]) -> None:
+        self._inbox = Inbox(request.start_revision)
+        self._check = check
+        self._closed = False
+
+    @property
+    def revision(self) -> int:
+        """The revision last handed out; go on later with `since=watch.revision + 1`."""
+        return self._inbox.revision
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def _ends(self) -> bool:
+        """Mark the watch closed; true when its stream is still there to be closed by us."""
+        if self._closed:
+            return False
+        self._closed = True
+        try:
+            self._check()
+        except StoreClosed:
+            return False  # the store has closed the stream, or it is another process's
+        return True
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {state}, revision {self.revision}>"
+
+
+class Watch(_WatchBase):
+    """A blocking watch: an endless iterator of batches and a context manager.
+
+    One thread iterates; another may `close` it, which ends the iteration. Iterating raises
+    WatchCanceled when the history it needs was compacted, StoreClosed when the store was closed.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(
+        self, stream: WatchStreamProtocol, request: WatchCreate, check: Callable[[], object]
+    ) -> None:
+        super().__init__(request, check)
+        self._stream = stream
+        stream.create(request)
+
+    def next(self, timeout: float | None = None) -> Batch | None:
+        """The next batch, waiting for it.
+
+        Args:
+            timeout: seconds to wait for something to happen; None: as long as it takes.
+
+        Returns:
+            One revision's events; None when none came in time.
+
+        Raises:
+            WatchCanceled: the history it needs was compacted (`compact_revision`).
+            StoreClosed: the watch or the store was closed.
+        """
+        while (batch := self._inbox.pop()) is None:
+            self._check()
+            message = self._stream.next(timeout)
+            if message is None:
+                return None
+            self._inbox.feed(message)
+        return batch
+
+    def __iter__(self) -> Watch:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            batch = self.next()
+        except StoreClosed:
+            if self._closed:
+                raise StopIteration from None
+            raise
+        if batch is None:
+            raise StopIteration
+        return batch
+
+    def close(self) -> None:
+        """End the watch; again, or once the store is closed: nothing."""
+        if self._ends():
+            self._stream.close()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncWatch(_WatchBase):
+    """As Watch, for `async for` and `async with`; `next` is awaited, `close` is not."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(
+        self, stream: AsyncWatchStream, request: WatchCreate, check: Callable[[], object]
+    ) -> None:
+        super().__init__(request, check)
+        self._stream = stream
+        stream.create(request)
+
+    async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
+        """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
+        import asyncio  # here, so that blocking use of the package does not load it
+
+        while (batch := self._inbox.pop()) is None:
+            self._check()
+            try:
+                async with asyncio.timeout(timeout):
+                    message = await self._stream.next()
+            except TimeoutError:
+                return None
+            self._inbox.feed(message)
+        return batch
+
+    def __aiter__(self) -> AsyncWatch:
+        return self
+
+    async def __anext__(self) -> Batch:
+        try:
+            batch = await self.next()
+        except StoreClosed:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
+
+    def close(self) -> None:
+        """End the watch; again, or once the store is closed: nothing."""
+        if self._ends():
+            self._stream.close()
+
+    async def __aenter__(self) -> AsyncWatch:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
