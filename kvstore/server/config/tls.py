@@ -1,0 +1,112 @@
+"""The TLS options: what they mean together, and what cannot be.
+
+Facts: etcd client/pkg/tlsutil (cipher suites and versions), server/embed/etcd.go (schemes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from kvstore.server.config.model import TlsConfig
+from kvstore.server.config.urls import Url
+from kvstore.server.config.values import ConfigError
+
+__all__ = ["CIPHER_SUITES", "check_schemes", "read_tls"]
+
+CIPHER_SUITES: Final = frozenset(
+    {
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+        "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_RSA_WITH_RC4_128_SHA",
+        "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+        "TLS_RSA_WITH_AES_128_CBC_SHA",
+        "TLS_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_CBC_SHA",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_RSA_WITH_RC4_128_SHA",
+    }
+)
+"""Every name that etcd takes, strong or weak."""
+
+_VERSIONS: Final = ("TLS1.2", "TLS1.3")
+
+
+def read_tls(values: Mapping[str, Any]) -> TlsConfig:
+    """The TLS part of the configuration; raises ConfigError for what contradicts itself."""
+    low, high = values["tls-min-version"], values["tls-max-version"]
+    for version in (low, high):
+        if version and version not in _VERSIONS:
+            raise ConfigError(f'unexpected TLS version "{version}"')
+    if high and low > high:
+        raise ConfigError(f"min version ({low}) is greater than max version ({high})")
+    suites = values["cipher-suites"]
+    if suites and low == "TLS1.3":
+        raise ConfigError("cipher suites cannot be configured when only TLS1.3 is enabled")
+    for suite in suites:
+        if suite not in CIPHER_SUITES:
+            raise ConfigError(f'unexpected TLS cipher suite "{suite}"')
+    return TlsConfig(
+        cert_file=values["cert-file"],
+        key_file=values["key-file"],
+        trusted_ca_file=values["trusted-ca-file"],
+        client_cert_auth=values["client-cert-auth"],
+        client_crl_file=values["client-crl-file"],
+        client_cert_allowed_hostnames=values["client-cert-allowed-hostname"],
+        auto_tls=values["auto-tls"],
+        self_signed_cert_validity_years=values["self-signed-cert-validity"] or 1,
+        cipher_suites=suites,
+        min_version=low or "TLS1.2",
+        max_version=high,
+    )
+
+
+def check_schemes(urls: Iterable[Url], tls: TlsConfig) -> list[str]:
+    """Warnings about TLS options that a plain URL leaves unused.
+
+    Raises ConfigError for a secure URL: without certificates, and for now with them too.
+    """
+    warnings = []
+    for url in urls:
+        if url.is_secure:
+            _check_certificates(url, tls)
+            raise ConfigError(f"{url}: TLS is not served yet, use http or unix")
+        if tls.cert_file or tls.key_file:
+            warnings.append(
+                f"the scheme of client url {url} is plain: key and cert files are ignored"
+            )
+        if tls.client_cert_auth:
+            warnings.append(
+                f"the scheme of client url {url} is plain: --client-cert-auth is ignored"
+            )
+    return warnings
+
+
+def _check_certificates(url: Url, tls: TlsConfig) -> None:
+    if not (tls.cert_file or tls.key_file or tls.auto_tls):
+        raise ConfigError(
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url "
+            f"{url} with HTTPS scheme"
+        )
+    if bool(tls.cert_file) != bool(tls.key_file):
+        raise ConfigError(
+            f"--cert-file and --key-file go together (key: {tls.key_file}, cert: {tls.cert_file})"
+        )
