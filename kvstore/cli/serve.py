@@ -1,0 +1,45 @@
+"""`kvstore serve`: reads the configuration and runs the server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from kvstore.cli.failure import describe, report
+from kvstore.cli.version import version_text
+from kvstore.errors import StoreError
+from kvstore.server.config import Action, Config, ConfigError, UsageError, read_source, validate
+from kvstore.server.config.help import USAGE, help_text
+
+__all__ = ["serve"]
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    0 is a clean end (or help, or versions), 1 a configuration, directory or address that cannot be
+    used, 2 a command line that cannot be read.
+    """
+    try:
+        source = read_source(argv, os.environ)
+        if source.action is not Action.SERVE:
+            print(help_text() if source.action is Action.HELP else version_text())
+            return 0
+        config = validate(source)
+    except ConfigError as error:
+        report(error)
+        if isinstance(error, UsageError):
+            print(USAGE, file=sys.stderr)
+        return error.exit_code
+    return _run(config)
+
+
+def _run(config: Config) -> int:
+    try:
+        from kvstore.server.app import run
+
+        return run(config)
+    except (StoreError, OSError) as error:
+        report(describe(error))
+        return 1
