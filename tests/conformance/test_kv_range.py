@@ -42,9 +42,11 @@ class TestInterval:
         for key in (b"a\xff", b"a\xff\x01", b"a\xff\xff", b"b"):
             put(store, key)
         prefix = b"a\xff"
-        assert keys(
-            get(store, prefix, prefix_end(prefix))
-        ) == [b"a\xff", b"a\xff\x01", b"a\xff\xff"]
+        assert keys(get(store, prefix, prefix_end(prefix))) == [
+            b"a\xff",
+            b"a\xff\x01",
+            b"a\xff\xff",
+        ]
 
     def test_inverted_and_empty_intervals_hold_nothing(self, sample: StoreProtocol) -> None:
         # behaviour 29
