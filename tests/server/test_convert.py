@@ -205,17 +205,17 @@ class TestFragments:
 
     def test_large_message_is_split_below_the_bound(self) -> None:
         parts = watch_parts(WatchMessage(4, 9, self.EVENTS, fragment=True), 3500)
-        assert [True, True, True, False] == [part.fragment for part in parts]
+        assert [part.fragment for part in parts] == [True, True, True, False]
         assert all(part.ByteSize() < 3500 for part in parts)
         assert list(map(event_message, self.EVENTS)) == [e for part in parts for e in part.events]
         assert all(part.header == HEADERS.message(9) and part.watch_id == 4 for part in parts)
 
     def test_an_event_over_the_bound_goes_alone(self) -> None:
         parts = watch_parts(WatchMessage(4, 9, self.EVENTS, fragment=True), 10)
-        assert [1] * 10 == [len(part.events) for part in parts]
+        assert [len(part.events) for part in parts] == [1] * 10
 
     def test_not_asked_for_is_not_split(self) -> None:
-        assert 1 == len(watch_parts(WatchMessage(4, 9, self.EVENTS), 3500))
+        assert len(watch_parts(WatchMessage(4, 9, self.EVENTS), 3500)) == 1
 
     def test_small_message_is_not_split(self) -> None:
         (response,) = watch_parts(WatchMessage(4, 9, EVENTS, fragment=True))

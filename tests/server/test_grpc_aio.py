@@ -131,7 +131,7 @@ class TestUnary:
     def test_a_large_answer_is_sent(self) -> None:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             got = await unary(channel, "/pkg.Things/Now")(Put(key=b"large"))
-            assert 5_000_000 == len(got.prev_kv.value)
+            assert len(got.prev_kv.value) == 5_000_000
 
         served(test)
 
@@ -142,22 +142,22 @@ class TestUnary:
             assert ("OUT_OF_RANGE", Compacted.message) == await refused(
                 later(Put(key=b"compacted"))
             )
-            assert ("INTERNAL", "internal error") == await refused(now(Put(key=b"bug")))
+            assert await refused(now(Put(key=b"bug"))) == ("INTERNAL", "internal error")
 
         with caplog.at_level(logging.ERROR):
             served(test)
-        assert ["/pkg.Things/Now failed"] == [record.getMessage() for record in caplog.records]
+        assert [record.getMessage() for record in caplog.records] == ["/pkg.Things/Now failed"]
 
     def test_the_call_has_metadata_and_peer(self) -> None:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             metadata = (("hasleader", "true"), ("client-api-version", "3.7"), ("x-bin", b"\xff"))
             await unary(channel, "/pkg.Things/Now")(Put(key=b"k"), metadata=metadata)
             (call,) = services.calls
-            assert ("true", "3.7") == (
+            assert (
                 call.metadata["hasleader"],
                 call.metadata["client-api-version"],
-            )
-            assert b"\xff" == call.metadata["x-bin"]
+            ) == ("true", "3.7")
+            assert call.metadata["x-bin"] == b"\xff"
             assert call.peer.startswith("ipv4:127.0.0.1:")
 
         served(test)
@@ -186,7 +186,7 @@ class TestRefusals:
             text = f"grpc: received message larger than max ({request.ByteSize()} vs. {LIMIT})"
             assert ("RESOURCE_EXHAUSTED", text) == await refused(now(request))
             code, _text = await refused(now(Put(key=b"k", value=b"x" * 20_000_000)))
-            assert "RESOURCE_EXHAUSTED" == code
+            assert code == "RESOURCE_EXHAUSTED"
 
         served(test)
 
@@ -194,7 +194,7 @@ class TestRefusals:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             raw = channel.unary_unary("/pkg.Things/Now")
             code, text = await refused(raw(b"\xff\xff"))
-            assert ("INTERNAL", True) == (code, text.startswith("grpc: error unmarshalling"))
+            assert (code, text.startswith("grpc: error unmarshalling")) == ("INTERNAL", True)
 
         served(test)
 
@@ -206,10 +206,10 @@ class TestStreams:
                 "/pkg.Things/Count", Put.SerializeToString, Answer.FromString
             )
             got = [message.header.revision async for message in count(Put(lease=3))]
-            assert [1, 2, 3] == got
+            assert got == [1, 2, 3]
             refusing = count(Put(lease=1, key=b"refuse"))
             assert answer(1) == await refusing.read()
-            assert ("UNIMPLEMENTED", "not this one") == await refused(refusing.read())
+            assert await refused(refusing.read()) == ("UNIMPLEMENTED", "not this one")
 
         served(test)
 

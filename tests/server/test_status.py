@@ -40,8 +40,8 @@ class TestStatusOf:
 
     def test_a_service_says_its_own_status(self) -> None:
         error = StatusError(Code.UNIMPLEMENTED, "not here")
-        assert (12, "not here", 501) == status_of(error)
+        assert status_of(error) == (12, "not here", 501)
 
     @pytest.mark.parametrize("error", [KeyError("secret"), errors.CorruptStore("/secret")])
     def test_insides_are_not_told(self, error: Exception) -> None:
-        assert (13, "internal error", 500) == status_of(error)
+        assert status_of(error) == (13, "internal error", 500)
