@@ -26,7 +26,17 @@ from kvstore.types import (
     WatchFilter,
 )
 
-__all__ = ["KEYS", "LEASES", "anchored", "backs", "key_ranges", "range_ops", "txns", "watches"]
+__all__ = [
+    "KEYS",
+    "LEASES",
+    "anchored",
+    "backs",
+    "key_ranges",
+    "range_ops",
+    "revision_of",
+    "txns",
+    "watches",
+]
 
 T = TypeVar("T")
 KEYS = (b"a", b"a/b", b"b", b"c")
@@ -39,9 +49,14 @@ backs = st.sampled_from((0, 0, 0, 0, 1, 1, 2, 3, 5, 8, -1))
 """How far before the newest revision; 0 asks for the newest, -1 for one that does not exist yet."""
 
 
+@st.composite
+def _drawn(draw: st.DrawFn, kind: Callable[..., T], fields: dict[str, SearchStrategy[Any]]) -> T:
+    return kind(**{name: draw(field) for name, field in fields.items()})
+
+
 def _built(kind: Callable[..., T], **fields: SearchStrategy[Any]) -> SearchStrategy[T]:
     """Only these fields are drawn; `st.builds` would fill a NamedTuple's defaulted ones too."""
-    return st.fixed_dictionaries(fields).map(lambda drawn: kind(**drawn))
+    return _drawn(kind, fields)
 
 
 def key_ranges() -> SearchStrategy[KeyRange]:
@@ -113,13 +128,21 @@ def _txns_of(ops: SearchStrategy[Op]) -> SearchStrategy[Txn]:
     )
 
 
-def txns() -> SearchStrategy[Txn]:
-    """Single puts and deletes mostly, then flat transactions, then nested ones."""
+def _all_txns() -> SearchStrategy[Txn]:
     deletes = _built(DeleteRangeOp, range=key_ranges(), prev_kv=st.booleans())
     single = st.one_of(_puts(), _puts(), deletes).map(lambda op: Txn(success=(op,)))
     flat = _txns_of(_ops())
     nested = _txns_of(st.one_of(_ops(), flat, _txns_of(st.one_of(_ops(), flat))))
     return st.one_of(single, single, flat, nested)
+
+
+_TXNS = _all_txns()
+
+
+@st.composite
+def txns(draw: st.DrawFn) -> Txn:
+    """Single puts and deletes mostly, then flat transactions, then nested ones."""
+    return draw(_TXNS)
 
 
 def watches() -> SearchStrategy[WatchCreate]:
@@ -129,11 +152,12 @@ def watches() -> SearchStrategy[WatchCreate]:
         start_revision=backs,
         watch_id=st.sampled_from((0, 0, 0, 7)),
         prev_kv=st.booleans(),
+        progress_notify=st.booleans(),
         filters=st.sampled_from(((), (), (), (WatchFilter.NOPUT,), (WatchFilter.NODELETE,))),
     )
 
 
-def _revision(back: int, head: int) -> int:
+def revision_of(back: int, head: int) -> int:
     """1 is the newest revision, 2 the one before it; 0 stays 0."""
     return back if back == 0 else max(head - back + 1, -1) if back > 0 else head + 1
 
@@ -142,7 +166,7 @@ def anchored(op: Op, head: int) -> Op:
     """The same request with revisions counted back from `head` turned into revisions."""
     match op:
         case RangeOp():
-            return op._replace(revision=_revision(op.revision, head))
+            return op._replace(revision=revision_of(op.revision, head))
         case Txn():
             return Txn(
                 tuple(_anchored_compare(compare, head) for compare in op.compares),

@@ -1,0 +1,211 @@
+"""The engine and the stores over it, driven at random beside the model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from kvstore.backend.memory import MemoryBackend
+from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.store.reader import SnapshotReader
+from kvstore.store.recovery import recover
+from kvstore.store.rows import to_write_batch
+from kvstore.types import RangeOp, Txn, WatchMessage
+from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog
+from tests.model.model import Model, ModelLease
+
+EXAMPLES = int(os.environ.get("KVSTORE_MODEL_EXAMPLES", "100"))
+
+
+class EngineMachine(StoreMachine):
+    """The engine alone: commits, failures of commits and crashes happen when a rule says so.
+
+    Every bound that makes the engine do something else is so low here that it is met all the time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bounds = [
+            patch("kvstore.core.watch.stream.WATCH_QUEUE_EVENTS", 3),
+            patch("kvstore.core.engine.CATCH_UP_REVISIONS", 2),
+            patch("kvstore.core.engine.CATCH_UP_SCAN_ROWS", 3),
+            patch("kvstore.core.engine.CATCH_UP_INDEX_KEYS", 1),
+        ]
+        for bound in self.bounds:
+            bound.start()
+        self.backend = MemoryBackend()
+        self.pending: list[tuple[int, Model]] = []
+        self.in_commit: Batch | None = None
+        self.open()
+
+    def open(self) -> None:
+        self.reader = SnapshotReader(self.backend)
+        self.engine = Engine(
+            self.reader, recover(self.backend), now=self.now_s, min_lease_ttl_s=MIN_TTL_S
+        )
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            for bound in self.bounds:
+                bound.stop()
+
+    # -- requests
+
+    def decided(self, model: Model) -> None:
+        self.head = model
+        self.pending.append((self.engine.sequence, model))
+
+    def result(self, applied: Applied[Any]) -> Any:
+        assert applied.sequence == self.engine.sequence
+        return applied.result
+
+    def do_range(self, op: RangeOp) -> Any:
+        return self.engine.range(op)
+
+    def do_txn(self, txn: Txn) -> Any:
+        return self.result(self.engine.txn(txn))
+
+    def do_compact(self, revision: int) -> Any:
+        return self.result(self.engine.compact(revision))
+
+    def do_grant(self, ttl_s: int, lease_id: int) -> Any:
+        return self.result(self.engine.lease_grant(ttl_s, lease_id, self.now_s)).ttl_s
+
+    def do_revoke(self, lease_id: int) -> Any:
+        return self.result(self.engine.lease_revoke(lease_id))
+
+    def do_keep_alive(self, lease_id: int) -> int:
+        return self.engine.lease_keep_alive(lease_id, self.now_s)
+
+    def do_lease_keys(self, lease_id: int) -> tuple[int, tuple[bytes, ...]]:
+        status = self.engine.lease_status(lease_id, self.now_s, keys=True)
+        return status.granted_ttl_s, tuple(status.keys)
+
+    def do_leases(self) -> list[int]:
+        return self.engine.lessor.by_remaining()
+
+    def do_expire(self, limit: int) -> None:
+        due = self.head.lease_due(self.now_s)[:limit]
+        sequence = self.engine.sequence
+        assert self.engine.expire(self.now_s, limit) == len(due)
+        for lease_id in due:
+            sequence += 1
+            self.head = self.head.clone()
+            self.head.lease_revoke(lease_id)
+            self.pending.append((sequence, self.head))
+        assert self.engine.sequence == sequence
+
+    @rule(max_keys=st.integers(1, 3))
+    def compaction_step(self, max_keys: int) -> None:
+        more = self.engine.compaction_step(max_keys)
+        assert more == self.engine.is_compacting
+
+    # -- commits
+
+    @precondition(lambda self: self.engine.has_outbox and self.in_commit is None)
+    @rule(max_bytes=st.sampled_from((1, 60, 10**6)))
+    def begin_commit(self, max_bytes: int) -> None:
+        self.in_commit = self.engine.take_batch(max_bytes)
+
+    @precondition(lambda self: self.in_commit is not None)
+    @rule()
+    def end_commit(self) -> None:
+        """It succeeded: rows first, then the snapshot moves, then all may see it."""
+        self.write()
+        batch, self.in_commit = self.in_commit, None
+        assert batch is not None
+        self.reader.refresh()
+        self.engine.publish(batch.last_sequence)
+
+    @precondition(lambda self: self.engine.has_outbox and self.in_commit is None)
+    @rule()
+    def commit(self) -> None:
+        """All of it at once, as most commits are."""
+        while self.engine.has_outbox:
+            self.in_commit = self.engine.take_batch()
+            self.end_commit()
+
+    def write(self) -> None:
+        """Put the rows of the commit under way where a crash cannot take them."""
+        assert self.in_commit is not None
+        self.backend.commit(to_write_batch(self.in_commit))
+        last = self.in_commit.last_sequence
+        for sequence, model in self.pending:
+            if sequence <= last:
+                self.durable = model
+        self.pending = [(sequence, model) for sequence, model in self.pending if sequence > last]
+
+    @precondition(lambda self: self.engine.has_outbox or self.in_commit is not None)
+    @rule()
+    def fail_commit(self) -> None:
+        """It failed and wrote nothing: what was decided and is not durable is taken back."""
+        self.engine.rollback(self.now_s)
+        self.in_commit = None
+        self.pending.clear()
+        kept = self.head.leases
+        self.head = self.durable.clone()
+        for lease_id, lease in self.head.leases.items():
+            known = kept.get(lease_id, ModelLease(lease.ttl_s, self.now_s + lease.ttl_s))
+            self.head.leases[lease_id] = ModelLease(lease.ttl_s, known.expires_at_s)
+
+    @rule(written=st.booleans())
+    def crash(self, written: bool) -> None:
+        """Only what the backend has is left; a commit under way may be in it or not."""
+        if self.in_commit is not None and written:
+            self.write()
+        self.in_commit = None
+        self.pending.clear()
+        self.streams.clear()
+        self.head = self.durable = self.durable.clone()
+        self.head.lease_restart(self.now_s)
+        self.open()
+
+    # -- watches
+
+    def new_stream(self) -> Any:
+        return self.engine.watch_stream(lambda: None)
+
+    def pull(self, log: StreamLog) -> WatchMessage | None:
+        while log.stream.has_work:
+            message = log.stream.poll()
+            if message is not None:
+                return message  # type: ignore[no-any-return]
+        return None
+
+    def drain(self, log: StreamLog) -> None:
+        while (message := self.pull(log)) is not None:
+            log.take(message, self.durable)
+
+    @rule()
+    def tick_progress(self) -> None:
+        for log in self.streams:
+            log.stream.tick_progress()
+
+    @invariant()
+    def is_sound(self) -> None:
+        assert self.engine.check() == []
+        assert self.engine.head == self.head.revision
+        assert self.engine.durable == self.durable.revision
+
+
+QUICK = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize="KVSTORE_MODEL_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.slow
+class TestEngine:
+    def test_the_engine_does_what_the_model_does(self) -> None:
+        run_state_machine_as_test(EngineMachine, settings=QUICK)
