@@ -50,3 +50,13 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GrpcStore
     for site in _site(request, tmp_path):
         assert isinstance(site.store, GrpcStore)
         yield site.store
+
+
+@pytest.fixture(params=REMOTE)
+def notifying(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watching]:
+    """A watch stream of a fresh store that notifies of progress every 100 ms."""
+    site = open_site(request.param, tmp_path, ["--watch-progress-notify-interval=100ms"])
+    watching = Watching(site.store)
+    yield watching
+    watching.close()
+    site.close()

@@ -79,7 +79,7 @@ def _build(go: str) -> None:
 class EtcdServer:
     """One member in `data_dir`, serving on a free port of the loopback until it is stopped.
 
-    `flags` are further command line flags in the words of that version. `restart` goes on with the
+    `flags` are further command line flags in the words of 3.7. `restart` goes on with the
     same data on the same port.
     """
 
@@ -147,4 +147,10 @@ class EtcdServer:
         else:
             shared += ["--listen-client-url", client, "--listen-peer-url", peer]
             shared += ["--unsafe-no-fsync"]
-        return [str(self._binary), *shared, *self.flags]
+        return [str(self._binary), *shared, *(self._flag(flag) for flag in self.flags)]
+
+    def _flag(self, flag: str) -> str:
+        """The name that this version has for a flag of 3.7."""
+        if self.version is EtcdVersion.ETCD_34:
+            return flag.replace("--watch-progress", "--experimental-watch-progress")
+        return flag

@@ -8,7 +8,7 @@ etcd34, etcd37      GrpcStore to a real etcd
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -61,8 +61,11 @@ class Site:
             self.server.kill()
 
 
-def open_site(target: str, directory: Path) -> Site:
-    """Start `target` with its data, if any, in a new directory inside `directory`."""
+def open_site(target: str, directory: Path, flags: Sequence[str] = ()) -> Site:
+    """Start `target` with its data, if any, in a new directory inside `directory`.
+
+    `flags` are for servers, in the words of etcd 3.7; a store in this process takes none.
+    """
     match target:
         case "sync" | "sync_dir":
             where = ":memory:" if target == "sync" else str(directory / "data")
@@ -71,9 +74,9 @@ def open_site(target: str, directory: Path) -> Site:
             where = ":memory:" if target == "async" else str(directory / "data")
             return Site(lambda: BlockingLoopStore(lambda: _loop_store(where)))
         case "served":
-            return _served(KvServer(directory / "data"))
+            return _served(KvServer(directory / "data", flags))
         case _:
-            return _served(EtcdServer(EtcdVersion(target), directory / "data"))
+            return _served(EtcdServer(EtcdVersion(target), directory / "data", flags))
 
 
 def _served(server: KvServer | EtcdServer) -> Site:
@@ -81,17 +84,15 @@ def _served(server: KvServer | EtcdServer) -> Site:
 
 
 def _thread_store(where: str) -> StoreProtocol:
-    from kvstore.store.threads import ThreadStore
-
     from kvstore.backend import open_backend
+    from kvstore.store.threads import ThreadStore
 
     return ThreadStore.open(open_backend(where))
 
 
 async def _loop_store(where: str) -> AsyncStoreProtocol:
-    from kvstore.store.aio import LoopStore
-
     from kvstore.backend import open_backend
+    from kvstore.store.aio import LoopStore
 
     return await LoopStore.open(open_backend(where))
 
