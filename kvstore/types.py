@@ -170,7 +170,7 @@ class RangeResult(NamedTuple):
     revision: int
     kvs: Sequence[KeyValue]
     more: bool
-    count: int
+    count: int  # type: ignore[assignment]  # etcd's name hides tuple.count, which nobody needs here
 
 
 class PutResult(NamedTuple):

@@ -56,14 +56,14 @@ from kvstore.types import Event, Lease, LeaseStatus, RangeOp, RangeResult, Txn, 
 
 __all__ = ["Applied", "Batch", "Engine", "Recovered"]
 
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 
-class Applied(NamedTuple, Generic[T_co]):
+class Applied(NamedTuple, Generic[T]):
     """A decision; `result` may leave the process once `durable_sequence >= sequence`."""
 
     sequence: int
-    result: T_co
+    result: T
 
 
 @dataclass(slots=True)
@@ -169,6 +169,18 @@ class Engine:
         if revision < self.compacted:
             raise Compacted(self.compacted)
         return revision
+
+    def records_at(self, key_range: KeyRange, revision: int, limit: int) -> list[bytes]:
+        """The first `limit` records of an interval at a revision from `read_revision`.
+
+        Raises Compacted when the revision was compacted since.
+        """
+        if revision < self.compacted:
+            raise Compacted(self.compacted)
+        live = revision == self.durable
+        return self._reader.get_many(
+            self.index.revisions(key_range, revision, live=live, limit=limit)
+        )
 
     def get(self, key: bytes, revision: int = 0) -> bytes | None:
         """The record of one key; the short way of a range. Raises as `read_revision`."""
@@ -287,7 +299,7 @@ class Engine:
 
     def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
         """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
-        decisions = []
+        decisions: list[Decision] = []
         size = 0
         while self._outbox and (not decisions or size < max_bytes):
             decision = self._outbox.popleft()
@@ -462,7 +474,7 @@ class Engine:
         self.write_index += is_request
         return decision
 
-    def _decide(self, decision: Decision, run: TxnRun | None, result: T_co) -> Applied[T_co]:
+    def _decide(self, decision: Decision, run: TxnRun | None, result: T) -> Applied[T]:
         if run is not None and run.writes:
             decision.writes = run.writes
             self.head = run.main

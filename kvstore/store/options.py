@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from kvstore import limits
@@ -22,9 +22,17 @@ class StoreOptions:
     """`clock` gives monotonic seconds; `next_id` proposes lease ids."""
 
     max_txn_ops: int = limits.MAX_TXN_OPS
+    max_request_bytes: int = limits.MAX_REQUEST_BYTES
     min_lease_ttl_s: int = limits.MIN_LEASE_TTL_S
     progress_notify_interval_s: float = limits.PROGRESS_NOTIFY_INTERVAL_S
     compaction_batch_limit: int = limits.COMPACTION_BATCH_KEYS
     compaction_sleep_s: float = limits.COMPACTION_SLEEP_S
     clock: Callable[[], float] = time.monotonic
     next_id: Callable[[], int] = random_lease_id
+
+    def free_lease_id(self, taken: Container[int]) -> int:
+        """An id from `next_id` that no lease has."""
+        while True:
+            lease_id = self.next_id()
+            if lease_id and lease_id not in taken:
+                return lease_id

@@ -1,12 +1,12 @@
 """The engine's decisions as rows of a backend, and rows back as values.
 
-    table   key                              value
-    log     revision, 12 bytes               record (kvstore.core.mvcc.record)
-    lease   id, 8 bytes big-endian           msgpack [TTL in s]
-    meta    b"meta:format"                   msgpack format number, 1
-            b"meta:compact"                  msgpack [scheduled revision, finished?]
-            b"meta:write_index"              msgpack count of write requests
-            b"meta:identity"                 msgpack [member id, cluster id, raft term]
+table   key                              value
+log     revision, 12 bytes               record (kvstore.core.mvcc.record)
+lease   id, 8 bytes big-endian           msgpack [TTL in s]
+meta    b"meta:format"                   msgpack format number, 1
+        b"meta:compact"                  msgpack [scheduled revision, finished?]
+        b"meta:write_index"              msgpack count of write requests
+        b"meta:identity"                 msgpack [member id, cluster id, raft term]
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from kvstore.core.mvcc.record import KeyRecords, Records, decode, numbers_of
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.types import KeyValue, RangeOp, RangeResult, SortOrder, SortTarget
 
-__all__ = ["read_range"]
+__all__ = ["as_values", "read_range"]
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     SortTarget.KEY: lambda kv: kv.key,
@@ -61,7 +61,7 @@ def read_range(
         count = len(revisions)
     if fetch_limit and by_key and len(revisions) > limit:
         del revisions[limit:]
-        return RangeResult(header, _values(op, fetch(revisions)), True, count)
+        return RangeResult(header, as_values(op, fetch(revisions)), True, count)
     records = fetch(revisions)
     if is_filtered:
         records = _filter(op, records)
@@ -70,10 +70,11 @@ def read_range(
     more = bool(limit) and len(records) > limit
     if more:
         del records[limit:]
-    return RangeResult(header, _values(op, records), more, count)
+    return RangeResult(header, as_values(op, records), more, count)
 
 
-def _values(op: RangeOp, records: list[bytes]) -> Sequence[KeyValue]:
+def as_values(op: RangeOp, records: list[bytes]) -> Sequence[KeyValue]:
+    """Records as what `op` asked for: whole, or keys only."""
     if not op.keys_only:
         return Records(records)
     if op.sort_target == SortTarget.VALUE:

@@ -34,7 +34,9 @@ class TreeIndex:
         self._entries: dict[bytes, Entry] = {} if entries is None else entries
         self._keys = SortedList(self._entries)
         dead = {k for k, e in self._entries.items() if type(e) is not int and not e.version}  # type: ignore[union-attr]
-        self._live = SortedList(k for k in self._keys if k not in dead) if dead else self._keys.copy()
+        self._live = (
+            SortedList(k for k in self._keys if k not in dead) if dead else self._keys.copy()
+        )
         self._unpublished: dict[bytes, int] = {}
         self._head = 0  # the newest revision written, 0 before the first write
         self.superseded: set[bytes] = {k for k, e in self._entries.items() if _has_history(e)}
@@ -121,7 +123,9 @@ class TreeIndex:
 
     # -- reads -----------------------------------------------------------------------------------
 
-    def keys_in(self, key_range: KeyRange, *, live: bool = False, reverse: bool = False) -> Iterator[bytes]:
+    def keys_in(
+        self, key_range: KeyRange, *, live: bool = False, reverse: bool = False
+    ) -> Iterator[bytes]:
         """Keys of an interval (not a single key), ascending or descending."""
         keys = self._live if live else self._keys
         found: Iterator[bytes] = keys.irange(
@@ -146,7 +150,9 @@ class TreeIndex:
         entries = self._entries
         keys = self.keys_in(key_range, live=live, reverse=reverse)
         if live:
-            return [entry_at(entries[key], below) for key in (islice(keys, limit) if limit else keys)]
+            return [
+                entry_at(entries[key], below) for key in (islice(keys, limit) if limit else keys)
+            ]
         found = (packed for key in keys if (packed := entry_at(entries[key], below)))
         return list(islice(found, limit) if limit else found)
 

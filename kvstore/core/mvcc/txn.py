@@ -251,5 +251,3 @@ class TxnRun:
 
 class _Next(Protocol):
     def __call__(self) -> bool: ...
-
-

@@ -28,7 +28,9 @@ class IntervalMap(Generic[T]):
     """Ranges, each with one item. Ranges are half-open or open-ended, not empty, not single keys."""
 
     def __init__(self) -> None:
-        self._segments: SortedDict = SortedDict()  # first key -> tuple of items covering the segment
+        self._segments: SortedDict = (
+            SortedDict()
+        )  # first key -> tuple of items covering the segment
         self._bounds: dict[bytes, int] = {}  # how many ranges begin or end at a key
 
     def __len__(self) -> int:

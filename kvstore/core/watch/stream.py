@@ -152,9 +152,7 @@ class WatchStream:
         if watcher.next_revision < history.compacted:
             watcher.state = State.CANCELED
             self._hub.watchers -= 1
-            return WatchMessage(
-                watcher.id, 0, canceled=True, compact_revision=history.compacted
-            )
+            return WatchMessage(watcher.id, 0, canceled=True, compact_revision=history.compacted)
         changes, next_revision = history.history(
             watcher.range, watcher.next_revision, prev=watcher.prev_kv
         )
@@ -219,4 +217,3 @@ class WatchStream:
 
 def _filter(watcher: Watcher, changes: Sequence[WatchedChange]) -> list[WatchedChange]:
     return [c for c in changes if (watcher.deletes if c.is_delete else watcher.puts)]
-

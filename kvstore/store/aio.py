@@ -1,0 +1,437 @@
+"""The store on an event loop: the engine, a committer thread, timers.
+
+The engine runs only on the loop, so it needs no lock. Decisions of one turn of the loop, and all
+that come in while a commit is under way, share the next commit (group commit). Answers wait in
+`_waiters` for their sequence; nothing is answered or told to watchers before it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+from kvstore.backend.interface import Backend
+from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.mvcc.record import decode
+from kvstore.core.watch.stream import WatchStream
+from kvstore.errors import Compacted, NoSpace, StoreClosed, StoreError, StoreFailed
+from kvstore.limits import EXPIRE_LEASES_PER_TICK, RANGE_SLICE_KEYS
+from kvstore.store.committer import Committer, Outcome, commit_once
+from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
+from kvstore.store.options import StoreOptions
+from kvstore.store.reader import SnapshotReader
+from kvstore.store.recovery import recover
+from kvstore.types import (
+    CompactResult,
+    KeyValue,
+    Lease,
+    LeaseStatus,
+    RangeOp,
+    RangeResult,
+    StoreStatus,
+    Txn,
+    TxnResult,
+    WatchCreate,
+    WatchMessage,
+)
+
+__all__ = ["LoopStore", "LoopWatchStream"]
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class LoopStore:
+    """Implements AsyncStoreProtocol. All calls from the loop it was opened on."""
+
+    def __init__(
+        self, backend: Backend, engine: Engine, reader: SnapshotReader, options: StoreOptions
+    ) -> None:
+        """Use `open`."""
+        self._backend, self._engine, self._reader = backend, engine, reader
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._committer = (
+            None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
+        )
+        self._is_committing = self._flush_is_due = False
+        self._waiters: deque[tuple[int, asyncio.Future[Any], Any]] = deque()
+        self._error: StoreError | None = None
+        self._streams: set[LoopWatchStream] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._progress: asyncio.TimerHandle | None = None
+        self._compaction: asyncio.Task[None] | None = None
+        self._after_commit()
+
+    @classmethod
+    async def open(cls, backend: Backend, *, options: StoreOptions | None = None) -> LoopStore:
+        """Read the backend and take it over; `close` closes it. Raises CorruptStore."""
+        options = options or StoreOptions()
+        loop = asyncio.get_running_loop()
+        recovered = await loop.run_in_executor(None, recover, backend)
+        reader = SnapshotReader(backend)
+        engine = Engine(
+            reader,
+            recovered,
+            now=options.clock(),
+            max_txn_ops=options.max_txn_ops,
+            min_lease_ttl_s=options.min_lease_ttl_s,
+        )
+        return cls(backend, engine, reader, options)
+
+    def __repr__(self) -> str:
+        return f"LoopStore({self._engine!r}, {len(self._waiters)} waiting, error={self._error!r})"
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """The durable revision: what a response header shows."""
+        return self._engine.durable
+
+    @property
+    def compact_revision(self) -> int:
+        """-1 before the first compaction."""
+        return self._engine.compacted
+
+    def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
+        """One key, at once. Raises Compacted, FutureRevision, StoreClosed."""
+        self._check_open()
+        record = self._engine.get(key, revision)
+        return None if record is None else decode(record)
+
+    def is_small(self, op: RangeOp) -> bool:
+        """May `range_now` answer it without keeping others waiting for long?"""
+        return is_small(self._engine, op)
+
+    def range_now(self, op: RangeOp) -> RangeResult:
+        """As `range`, at once."""
+        self._check_open()
+        return self._engine.range(op)
+
+    async def range(self, op: RangeOp) -> RangeResult:
+        """A large plain range is read in slices, with the loop free in between."""
+        self._check_open()
+        if is_small(self._engine, op) or not is_plain(op) or op.count_only:
+            return self._engine.range(op)
+        for _ in range(3):
+            try:
+                return await self._range_in_slices(op)
+            except Compacted:
+                if op.revision > 0:
+                    raise
+        return self._engine.range(op)  # compactions keep overtaking it: in one go, then
+
+    async def _range_in_slices(self, op: RangeOp) -> RangeResult:
+        cursor = RangeCursor(self._engine, op)
+        records: list[bytes] = []
+        while not cursor.is_done:
+            records += cursor.read(RANGE_SLICE_KEYS)
+            await asyncio.sleep(0)
+            self._check_open()
+        return cursor.result(records)
+
+    async def range_stream(self, op: RangeOp) -> AsyncIterator[RangeResult]:
+        self._check_open()
+        chunks = RangeChunks(self._engine, op, self._options.max_request_bytes)
+        while (chunk := chunks.next()) is not None:
+            yield chunk
+            await asyncio.sleep(0)
+            self._check_open()
+
+    def status(self) -> StoreStatus:
+        engine = self._engine
+        allocated, in_use = self._backend.size_bytes()
+        return StoreStatus(
+            engine.durable,
+            engine.compacted,
+            allocated,
+            in_use,
+            engine.write_index,
+            len(engine.index),
+            len(engine.lessor),
+            engine.hub.watchers,
+        )
+
+    # -- writes ----------------------------------------------------------------------------------
+
+    def apply(self, txn: Txn) -> asyncio.Future[TxnResult]:
+        """Decide at once; the future is done when the result is durable. Raises as `txn`."""
+        self._check_writable()
+        return self._when_durable(self._engine.txn(txn))
+
+    async def txn(self, txn: Txn) -> TxnResult:
+        return await self.apply(txn)
+
+    async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
+        self._check_writable()
+        header = await self._when_durable(self._engine.compact(revision))
+        if physical and self._compaction is not None:
+            await asyncio.shield(self._compaction)
+        return CompactResult(header)
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
+        self._check_writable()
+        lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
+        applied = self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
+        lease = await self._when_durable(applied)
+        self._arm_expiry()
+        return lease
+
+    async def lease_revoke(self, lease_id: int) -> int:
+        self._check_writable()
+        return await self._when_durable(self._engine.lease_revoke(lease_id))
+
+    async def lease_keep_alive(self, lease_id: int) -> Lease:
+        self._check_open()
+        ttl_s = self._engine.lease_keep_alive(lease_id, self._options.clock())
+        revision = self._engine.durable
+        while not ttl_s and lease_id in self._engine.lessor:
+            # Its time is up: say so only when its keys are gone.
+            self._check_writable()
+            self.expire_due()
+            await self._settled()
+            revision = self._engine.durable
+        await self._settled()
+        return Lease(lease_id, ttl_s, revision)
+
+    async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
+        self._check_open()
+        await self._settled()
+        return self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
+
+    async def lease_leases(self) -> list[int]:
+        self._check_open()
+        await self._settled()
+        return self._engine.lessor.by_remaining()
+
+    # -- watching --------------------------------------------------------------------------------
+
+    def watch_stream(self) -> LoopWatchStream:
+        self._check_open()
+        stream = LoopWatchStream(self)
+        self._streams.add(stream)
+        if self._progress is None:
+            self._arm_progress()
+        return stream
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def expire_due(self) -> int:
+        """Revoke leases whose time is up, a bounded number; returns how many.
+
+        A timer calls it; with an injected clock, call it after moving the clock.
+        """
+        if self._error is not None:
+            return 0
+        revoked = self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
+        if revoked:
+            self._flush_soon()
+        self._arm_expiry()
+        return revoked
+
+    def notify_progress(self) -> None:
+        """The progress interval passed: each watcher that asked for it is told the revision."""
+        for stream in self._streams:
+            stream.core.tick_progress()
+
+    def _arm_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        at = self._engine.lessor.next_expiry()
+        if at is not None and self._error is None:
+            delay_s = max(at - self._options.clock(), 0.0)
+            self._expiry = self._loop.call_later(delay_s, self.expire_due)
+
+    def _arm_progress(self) -> None:
+        def tick() -> None:
+            self.notify_progress()
+            self._arm_progress()
+
+        self._progress = (
+            self._loop.call_later(self._options.progress_notify_interval_s, tick)
+            if self._streams and self._error is None
+            else None
+        )
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    def _when_durable(self, applied: Applied[T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+        if applied.sequence <= self._engine.durable_sequence:
+            future.set_result(applied.result)
+        else:
+            self._waiters.append((applied.sequence, future, applied.result))
+            self._flush_soon()
+        return future
+
+    async def _settled(self) -> None:
+        """Wait until everything decided by now is durable."""
+        if self._engine.sequence > self._engine.durable_sequence:
+            self._check_writable()
+            await self._when_durable(Applied(self._engine.sequence, None))
+
+    def _flush_soon(self) -> None:
+        if not self._is_committing and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._is_committing or self._error is not None:
+            return
+        while self._engine.has_outbox:
+            batch = self._engine.take_batch()
+            if self._committer is not None:
+                self._is_committing = True
+                self._committer.submit(batch)
+                return
+            self._conclude(batch, commit_once(self._backend, batch))
+
+    def _on_commit(self, batch: Batch, outcome: Outcome) -> None:
+        self._is_committing = False
+        self._conclude(batch, outcome)
+        if not self._is_committing:
+            self._flush()
+
+    def _conclude(self, batch: Batch, outcome: Outcome) -> None:
+        if outcome.error is not None and self._error is not None:
+            return
+        if outcome.is_map_full:
+            self._reader.pause()
+            self._backend.grow()
+            self._reader.resume()
+            if self._committer is None:
+                self._conclude(batch, commit_once(self._backend, batch))
+            else:
+                self._is_committing = True
+                self._committer.submit(batch)
+        elif outcome.error is None:
+            self._reader.refresh()
+            self._engine.publish(batch.last_sequence)
+            waiters, durable = self._waiters, self._engine.durable_sequence
+            while waiters and waiters[0][0] <= durable:
+                _, future, result = waiters.popleft()
+                if not future.done():
+                    future.set_result(result)
+            self._after_commit()
+        elif outcome.is_clean:
+            log.error(
+                "a commit was refused and everything not durable is taken back: %s", outcome.error
+            )
+            self._engine.rollback(self._options.clock())
+            self._reject(NoSpace())
+        else:
+            log.critical(
+                "the store has failed, writes are refused until it is reopened: %s", outcome.error
+            )
+            self._fail(StoreFailed(f"{StoreFailed.message} ({outcome.error})"))
+
+    def _after_commit(self) -> None:
+        if self._expiry is None:
+            self._arm_expiry()
+        if self._engine.is_compacting and (self._compaction is None or self._compaction.done()):
+            self._compaction = self._loop.create_task(self._compact_in_steps())
+
+    async def _compact_in_steps(self) -> None:
+        while self._engine.is_compacting and self._error is None:
+            self._engine.compaction_step(self._options.compaction_batch_limit)
+            self._flush_soon()
+            try:
+                await self._settled()
+            except StoreError as error:
+                log.warning("a compaction step failed, it goes on at the next commit: %s", error)
+                return
+            if self._engine.is_compacting:
+                await asyncio.sleep(self._options.compaction_sleep_s)
+
+    def _fail(self, error: StoreError) -> None:
+        self._error = error
+        self._reject(error)
+
+    def _reject(self, error: StoreError) -> None:
+        waiters, self._waiters = self._waiters, deque()
+        for _, future, _ in waiters:
+            if not future.done():
+                future.set_exception(error)
+
+    def _check_open(self) -> None:
+        if isinstance(self._error, StoreClosed):
+            raise self._error
+
+    def _check_writable(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Finish what is being committed, refuse the rest, end all watches, close the backend."""
+        if isinstance(self._error, StoreClosed):
+            return
+        if self._error is None and self._engine.sequence > self._engine.durable_sequence:
+            await asyncio.wait([asyncio.ensure_future(self._settled())])
+        self._fail(StoreClosed())
+        for timer in (self._expiry, self._progress):
+            if timer is not None:
+                timer.cancel()
+        if self._compaction is not None:
+            self._compaction.cancel()
+            await asyncio.wait([self._compaction])
+        for stream in tuple(self._streams):
+            stream.close()
+        if self._committer is not None:
+            await self._committer.close()
+        self._reader.close()
+        self._backend.close()
+
+
+class LoopWatchStream:
+    """Implements AsyncWatchStream."""
+
+    def __init__(self, store: LoopStore) -> None:
+        self._store = store
+        self._ready = asyncio.Event()
+        self.core: WatchStream = store._engine.watch_stream(self._ready.set)
+
+    def __repr__(self) -> str:
+        return f"LoopWatchStream({self.core!r})"
+
+    def create(self, request: WatchCreate) -> None:
+        self._check_open()
+        self.core.create(request)
+
+    def cancel(self, watch_id: int) -> None:
+        self._check_open()
+        self.core.cancel(watch_id)
+
+    def request_progress(self) -> None:
+        self._check_open()
+        self.core.request_progress()
+
+    async def next(self) -> WatchMessage:
+        """The next message. Raises StoreClosed when the store or the stream was closed."""
+        while True:
+            self._check_open()
+            message = self.core.poll()
+            if message is not None:
+                return message
+            if self.core.has_work:
+                await asyncio.sleep(0)
+                continue
+            self._ready.clear()
+            await self._ready.wait()
+
+    def close(self) -> None:
+        self._store._streams.discard(self)
+        self.core.close()
+
+    def _check_open(self) -> None:
+        if self.core.closed:
+            raise StoreClosed

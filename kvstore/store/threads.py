@@ -1,0 +1,415 @@
+"""The store for threads: the engine behind one lock, commits led by whoever waits.
+
+The first thread that finds its decision not durable and nobody committing leads: it takes the batch,
+commits it with the lock released, publishes and wakes the others, whose decisions came along or make
+up the next batch. So concurrent threads share a commit and none is handed to another thread.
+A housekeeping thread exists only once there is something to keep: leases, a compaction, progress.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+from kvstore.backend.interface import Backend
+from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.mvcc.record import decode
+from kvstore.core.watch.stream import WatchStream
+from kvstore.errors import NoSpace, StoreClosed, StoreError, StoreFailed
+from kvstore.limits import EXPIRE_LEASES_PER_TICK
+from kvstore.store.committer import Outcome, commit_once
+from kvstore.store.cursor import RangeChunks
+from kvstore.store.options import StoreOptions
+from kvstore.store.reader import SnapshotReader
+from kvstore.store.recovery import recover
+from kvstore.types import (
+    CompactResult,
+    KeyValue,
+    Lease,
+    LeaseStatus,
+    RangeOp,
+    RangeResult,
+    StoreStatus,
+    Txn,
+    TxnResult,
+    WatchCreate,
+    WatchMessage,
+)
+
+__all__ = ["ThreadStore", "ThreadWatchStream"]
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class ThreadStore:
+    """Implements StoreProtocol. Safe for many threads; not across fork."""
+
+    def __init__(
+        self, backend: Backend, engine: Engine, reader: SnapshotReader, options: StoreOptions
+    ) -> None:
+        """Use `open`."""
+        self._backend, self._engine, self._reader = backend, engine, reader
+        self._options = options
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # a commit ended
+        self._chores = threading.Condition(self._lock)  # the housekeeper should look again
+        self._is_leading = False
+        self._rollbacks = 0
+        self._error: StoreError | None = None
+        self._pid = os.getpid()
+        self._streams: set[ThreadWatchStream] = set()
+        self._housekeeper: threading.Thread | None = None
+        with self._lock:
+            self._keep_house()
+
+    @classmethod
+    def open(cls, backend: Backend, *, options: StoreOptions | None = None) -> ThreadStore:
+        """Read the backend and take it over; `close` closes it. Raises CorruptStore."""
+        options = options or StoreOptions()
+        recovered = recover(backend)
+        reader = SnapshotReader(backend)
+        engine = Engine(
+            reader,
+            recovered,
+            now=options.clock(),
+            max_txn_ops=options.max_txn_ops,
+            min_lease_ttl_s=options.min_lease_ttl_s,
+        )
+        return cls(backend, engine, reader, options)
+
+    def __repr__(self) -> str:
+        return f"ThreadStore({self._engine!r}, error={self._error!r})"
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """The durable revision."""
+        return self._engine.durable
+
+    @property
+    def compact_revision(self) -> int:
+        """-1 before the first compaction."""
+        return self._engine.compacted
+
+    def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
+        """One key. Raises Compacted, FutureRevision, StoreClosed."""
+        with self._lock:
+            self._check_open()
+            record = self._engine.get(key, revision)
+        return None if record is None else decode(record)
+
+    def range(self, op: RangeOp) -> RangeResult:
+        with self._lock:
+            self._check_open()
+            return self._engine.range(op)
+
+    def range_stream(self, op: RangeOp) -> Iterator[RangeResult]:
+        with self._lock:
+            self._check_open()
+            chunks = RangeChunks(self._engine, op, self._options.max_request_bytes)
+        while True:
+            with self._lock:
+                self._check_open()
+                chunk = chunks.next()
+            if chunk is None:
+                return
+            yield chunk
+
+    def status(self) -> StoreStatus:
+        with self._lock:
+            self._check_open()
+            engine = self._engine
+            allocated, in_use = self._backend.size_bytes()
+            return StoreStatus(
+                engine.durable,
+                engine.compacted,
+                allocated,
+                in_use,
+                engine.write_index,
+                len(engine.index),
+                len(engine.lessor),
+                engine.hub.watchers,
+            )
+
+    # -- writes ----------------------------------------------------------------------------------
+
+    def txn(self, txn: Txn) -> TxnResult:
+        with self._lock:
+            self._check_writable()
+            return self._when_durable(self._engine.txn(txn))
+
+    def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
+        with self._lock:
+            self._check_writable()
+            header = self._when_durable(self._engine.compact(revision))
+            self._keep_house()
+            while physical and self._engine.is_compacting:
+                self._compaction_step()
+            return CompactResult(header)
+
+    # -- leases ----------------------------------------------------------------------------------
+
+    def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
+        with self._lock:
+            self._check_writable()
+            lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
+            applied = self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
+            lease = self._when_durable(applied)
+            self._keep_house()
+            return lease
+
+    def lease_revoke(self, lease_id: int) -> int:
+        with self._lock:
+            self._check_writable()
+            return self._when_durable(self._engine.lease_revoke(lease_id))
+
+    def lease_keep_alive(self, lease_id: int) -> Lease:
+        with self._lock:
+            self._check_open()
+            ttl_s = self._engine.lease_keep_alive(lease_id, self._options.clock())
+            revision = self._engine.durable
+            while not ttl_s and lease_id in self._engine.lessor:
+                # Its time is up: say so only when its keys are gone.
+                self._check_writable()
+                self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
+                self._settle()
+                revision = self._engine.durable
+            self._settle()
+            return Lease(lease_id, ttl_s, revision)
+
+    def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
+        with self._lock:
+            self._check_open()
+            self._settle()
+            return self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
+
+    def lease_leases(self) -> list[int]:
+        with self._lock:
+            self._check_open()
+            self._settle()
+            return self._engine.lessor.by_remaining()
+
+    # -- watching --------------------------------------------------------------------------------
+
+    def watch_stream(self) -> ThreadWatchStream:
+        with self._lock:
+            self._check_open()
+            stream = ThreadWatchStream(self)
+            self._streams.add(stream)
+            return stream
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def expire_due(self) -> int:
+        """Revoke leases whose time is up, a bounded number; returns how many.
+
+        The housekeeper does it; with an injected clock, call it after moving the clock.
+        """
+        with self._lock:
+            self._check_writable()
+            return self._expire()
+
+    def notify_progress(self) -> None:
+        """The progress interval passed: each watcher that asked for it is told the revision."""
+        with self._lock:
+            for stream in self._streams:
+                stream.core.tick_progress()
+
+    # -- commits; all with the lock held ---------------------------------------------------------
+
+    def _when_durable(self, applied: Applied[T]) -> T:
+        engine, rollbacks = self._engine, self._rollbacks
+        while engine.durable_sequence < applied.sequence:
+            if self._is_leading:
+                self._changed.wait()
+            elif engine.has_outbox:
+                self._lead()
+            if self._rollbacks != rollbacks:
+                raise NoSpace
+            if self._error is not None and engine.durable_sequence < applied.sequence:
+                raise self._error
+        return applied.result
+
+    def _settle(self) -> None:
+        """Wait until everything decided by now is durable."""
+        if self._engine.sequence > self._engine.durable_sequence:
+            self._check_writable()
+            self._when_durable(Applied(self._engine.sequence, None))
+
+    def _lead(self) -> None:
+        """Commit one batch, with the lock released unless the backend is fast."""
+        batch = self._engine.take_batch()
+        if self._backend.is_fast:
+            self._conclude(batch, commit_once(self._backend, batch))
+            return
+        self._is_leading = True
+        self._lock.release()
+        try:
+            outcome = commit_once(self._backend, batch)
+        finally:
+            self._lock.acquire()
+            self._is_leading = False
+        self._conclude(batch, outcome)
+        self._changed.notify_all()
+
+    def _conclude(self, batch: Batch, outcome: Outcome) -> None:
+        while outcome.is_map_full:
+            self._reader.pause()
+            self._backend.grow()
+            self._reader.resume()
+            outcome = commit_once(self._backend, batch)
+        if outcome.error is None:
+            self._reader.refresh()
+            self._engine.publish(batch.last_sequence)
+        elif outcome.is_clean:
+            log.error(
+                "a commit was refused and everything not durable is taken back: %s", outcome.error
+            )
+            self._engine.rollback(self._options.clock())
+            self._rollbacks += 1
+        else:
+            log.critical(
+                "the store has failed, writes are refused until it is reopened: %s", outcome.error
+            )
+            self._error = self._error or StoreFailed(f"{StoreFailed.message} ({outcome.error})")
+
+    def _check_open(self) -> None:
+        if self._pid != os.getpid():
+            raise StoreClosed("the store was opened in another process: open it anew after a fork")
+        if self._error is not None and isinstance(self._error, StoreClosed):
+            raise self._error
+
+    def _check_writable(self) -> None:
+        self._check_open()
+        if self._error is not None:
+            raise self._error
+
+    # -- housekeeping; all with the lock held ----------------------------------------------------
+
+    def _keep_house(self) -> None:
+        """See that the housekeeper runs if there is anything to keep, and looks again."""
+        if self._housekeeper is None and self._next_chore() is not None:
+            self._housekeeper = threading.Thread(
+                target=self._run_chores, name="kvstore-housekeeper", daemon=True
+            )
+            self._housekeeper.start()
+        self._chores.notify_all()
+
+    def _next_chore(self) -> float | None:
+        """Seconds until something is to do; None: nothing."""
+        engine = self._engine
+        waits = []
+        if engine.is_compacting:
+            waits.append(self._options.compaction_sleep_s)
+        at = engine.lessor.next_expiry()
+        if at is not None:
+            waits.append(max(at - self._options.clock(), 0.0))
+        return min(waits, default=None)
+
+    def _run_chores(self) -> None:
+        with self._lock:
+            while self._error is None:
+                wait_s = self._next_chore()
+                if wait_s is None or wait_s > 0:
+                    self._chores.wait(wait_s)
+                try:
+                    if self._error is None:
+                        self._expire()
+                    if self._error is None and self._engine.is_compacting:
+                        self._compaction_step()
+                except StoreError as error:
+                    log.warning("housekeeping could not write, it tries again: %s", error)
+                    self._chores.wait(1.0)
+
+    def _expire(self) -> int:
+        revoked = self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
+        if revoked:
+            self._settle()
+        return revoked
+
+    def _compaction_step(self) -> None:
+        self._check_writable()
+        self._engine.compaction_step(self._options.compaction_batch_limit)
+        self._settle()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish what is being committed, refuse the rest, end all watches, close the backend."""
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            if isinstance(self._error, StoreClosed):
+                return
+            while self._is_leading:
+                self._changed.wait()
+            self._error = StoreClosed()
+            self._changed.notify_all()
+            self._chores.notify_all()
+            for stream in tuple(self._streams):
+                stream.core.close()
+            self._streams.clear()
+        if self._housekeeper is not None and self._housekeeper is not threading.current_thread():
+            self._housekeeper.join()
+        with self._lock:
+            self._reader.close()
+            self._backend.close()
+
+
+class ThreadWatchStream:
+    """Implements WatchStreamProtocol."""
+
+    def __init__(self, store: ThreadStore) -> None:
+        self._store = store
+        self._ready = threading.Condition(store._lock)
+        self.core: WatchStream = store._engine.watch_stream(self._ready.notify)
+
+    def __repr__(self) -> str:
+        return f"ThreadWatchStream({self.core!r})"
+
+    def create(self, request: WatchCreate) -> None:
+        with self._store._lock:
+            self._check_open()
+            self.core.create(request)
+
+    def cancel(self, watch_id: int) -> None:
+        with self._store._lock:
+            self._check_open()
+            self.core.cancel(watch_id)
+
+    def request_progress(self) -> None:
+        with self._store._lock:
+            self._check_open()
+            self.core.request_progress()
+
+    def next(self, timeout_s: float | None = None) -> WatchMessage | None:
+        """The next message; None after `timeout_s` without one. Raises StoreClosed."""
+        clock = self._store._options.clock
+        with self._store._lock:
+            deadline = None if timeout_s is None else clock() + timeout_s
+            while True:
+                self._check_open()
+                message = self.core.poll()
+                if message is not None:
+                    return message
+                if self.core.has_work:
+                    continue
+                if deadline is not None and (timeout_s := deadline - clock()) <= 0:
+                    return None
+                if not self._ready.wait(timeout_s):
+                    return self.core.poll()
+
+    def close(self) -> None:
+        with self._store._lock:
+            self._store._streams.discard(self)
+            self.core.close()
+
+    def _check_open(self) -> None:
+        self._store._check_open()
+        if self.core.closed:
+            raise StoreClosed
