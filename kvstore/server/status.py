@@ -87,7 +87,9 @@ BY_TYPE: Final[dict[type[errors.StoreError], Code]] = {
     errors.StoreFailed: Code.UNAVAILABLE,
     errors.StoreClosed: Code.UNAVAILABLE,
 }
-"""The code of each error; a subclass that is not here has the code of its base."""
+"""The code of each error; a subclass that is not here has the code of its base.
+
+The text is that of the class; what an instance adds (the error of a disk) is for the log."""
 
 _INTERNAL: Final = Status(Code.INTERNAL, "internal error", HTTP_STATUS[Code.INTERNAL])
 
@@ -96,8 +98,9 @@ def status_of(error: BaseException) -> Status:
     """What a peer is told of `error`; anything unforeseen is an internal error without details."""
     if isinstance(error, StatusError):
         return Status(error.code, error.message, HTTP_STATUS[error.code])
-    for base in type(error).__mro__:
-        code = BY_TYPE.get(base)
-        if code is not None:
-            return Status(code, str(error), HTTP_STATUS[code])
+    if isinstance(error, errors.StoreError):
+        for base in type(error).__mro__:
+            code = BY_TYPE.get(base)
+            if code is not None:
+                return Status(code, type(error).message, HTTP_STATUS[code])
     return _INTERNAL

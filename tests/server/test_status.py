@@ -43,5 +43,9 @@ class TestStatusOf:
         assert status_of(error) == (12, "not here", 501)
 
     @pytest.mark.parametrize("error", [KeyError("secret"), errors.CorruptStore("/secret")])
-    def test_insides_are_not_told(self, error: Exception) -> None:
+    def test_an_unforeseen_error_is_not_told(self, error: Exception) -> None:
         assert status_of(error) == (13, "internal error", 500)
+
+    def test_what_an_instance_adds_is_not_told(self) -> None:
+        status = status_of(errors.StoreFailed("disk /dev/secret"))
+        assert errors.StoreFailed.message == status.message

@@ -1,0 +1,197 @@
+"""The composition root: configuration -> backend -> identity -> store -> services -> transport.
+
+The addresses are taken first, so that a taken port is known before the data is touched; a client
+that comes early waits. A stop goes the other way round: no new calls, streams ended, unary calls
+finished, the store closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+from kvstore.backend import open_backend
+from kvstore.server.autocompact import AutoCompactor, PeriodicPlan, Plan, RevisionPlan
+from kvstore.server.config import Config
+from kvstore.server.header import Headers
+from kvstore.server.log import configure_logging
+from kvstore.server.method import MethodTable
+from kvstore.server.services import Settings, build_methods
+from kvstore.server.services.maintenance import API_VERSION
+from kvstore.server.transports.grpc_aio import GrpcTransport
+from kvstore.store.aio import LoopStore
+from kvstore.store.identity import Identity, load_identity
+from kvstore.store.options import StoreOptions
+
+__all__ = ["Server", "run", "serve"]
+
+_log = logging.getLogger(__name__)
+
+DRAIN_GRACE_S = 5.0
+"""How long a stopping server waits for unary calls."""
+
+
+class Server:
+    """A server that takes calls, until `stop`. Made by `start`."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: LoopStore,
+        transport: GrpcTransport,
+        compactor: asyncio.Task[None] | None,
+    ) -> None:
+        self.config = config
+        self.store = store
+        self._transport, self._compactor = transport, compactor
+
+    @classmethod
+    async def start(cls, config: Config) -> Server:
+        """Open everything; `config.client_urls` of the result are what was bound.
+
+        Raises OpenError when the data cannot be opened, OSError when an address cannot be had;
+        then nothing is left open.
+        """
+        transport = _transport(config)
+        try:
+            config = config.bound([transport.bind(url.address) for url in config.client_urls])
+            store, identity = await _open_store(config)
+            try:
+                await transport.start(_methods(config, store, identity))
+            except BaseException:
+                await store.close()
+                raise
+        except BaseException:
+            await transport.drain(0)
+            raise
+        plan = compaction_plan(config, time.monotonic())
+        compactor = asyncio.create_task(AutoCompactor(store, plan).run()) if plan else None
+        return cls(config, store, transport, compactor)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients are served, with the ports really bound."""
+        return [str(url) for url in self.config.client_urls]
+
+    async def stop(self, grace_s: float = DRAIN_GRACE_S) -> None:
+        if self._compactor is not None:
+            self._compactor.cancel()
+            await asyncio.wait([self._compactor])
+        await self._transport.drain(grace_s)
+        await self.store.close()
+
+    def __repr__(self) -> str:
+        return f"<Server {self.config.name} on {', '.join(self.urls)}>"
+
+
+async def serve(
+    config: Config,
+    stop: Callable[[], Awaitable[object]],
+    ready: Callable[[Server], None] = lambda server: None,
+) -> None:
+    """Serve until `stop()` is done; `ready` is told when clients are served.
+
+    Raises as `Server.start`.
+    """
+    for warning in config.warnings:
+        _log.warning("%s", warning)
+    server = await Server.start(config)
+    try:
+        _log.info("serving client requests on %s", ", ".join(server.urls))
+        _log.info("ready to serve client requests")
+        ready(server)
+        await stop()
+    finally:
+        _log.info("stopping")
+        await server.stop()
+        _log.info("stopped")
+
+
+def run(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status, 0. Raises as `Server.start`."""
+    configure_logging(config)
+    asyncio.run(_serve_until_signal(config))
+    return 0
+
+
+async def _serve_until_signal(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop_for(name: str) -> None:
+        _log.info("received %s", name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_for, number.name)
+    await serve(config, stop.wait)
+
+
+def compaction_plan(config: Config, now_s: float) -> Plan | None:
+    """The plan that the configuration asks for; None keeps everything."""
+    if config.auto_compaction_mode == "revision":
+        retention = config.auto_compaction_retention_revisions
+        return RevisionPlan(retention, now_s) if retention else None
+    period_s = config.auto_compaction_retention_s
+    return PeriodicPlan(period_s, now_s) if period_s else None
+
+
+def _transport(config: Config) -> GrpcTransport:
+    return GrpcTransport(
+        max_message_bytes=_settings(config).max_message_bytes,
+        max_streams=config.max_concurrent_streams,
+        ping_interval_s=config.grpc_keepalive_interval_s,
+        ping_timeout_s=config.grpc_keepalive_timeout_s,
+        reuse_port=config.socket_reuse_port,
+    )
+
+
+async def _open_store(config: Config) -> tuple[LoopStore, Identity]:
+    path = ":memory:" if config.in_memory else config.data_dir
+    backend = open_backend(path, fsync=not config.unsafe_no_fsync)
+    try:
+        identity = load_identity(backend, member_id=config.member_id, cluster_id=config.cluster_id)
+        store = await LoopStore.open(backend, options=_store_options(config))
+    except BaseException:
+        backend.close()
+        raise
+    _log.info(
+        "member %x of cluster %x, boot %d, revision %d, data in %s, etcd API %s",
+        identity.member_id,
+        identity.cluster_id,
+        identity.raft_term,
+        store.revision,
+        path,
+        API_VERSION,
+    )
+    return store, identity
+
+
+def _store_options(config: Config) -> StoreOptions:
+    return StoreOptions(
+        max_txn_ops=config.max_txn_ops,
+        max_request_bytes=config.max_request_bytes,
+        min_lease_ttl_s=config.min_lease_ttl_s,
+        progress_notify_interval_s=config.watch_progress_notify_interval_s,
+        compaction_batch_limit=config.compaction_batch_limit_keys,
+        compaction_sleep_s=config.compaction_sleep_interval_s,
+    )
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        name=config.name,
+        peer_urls=config.peer_urls,
+        client_urls=config.advertise_client_urls,
+        max_request_bytes=config.max_request_bytes,
+        max_txn_ops=config.max_txn_ops,
+        quota_backend_bytes=config.quota_backend_bytes,
+    )
+
+
+def _methods(config: Config, store: LoopStore, identity: Identity) -> MethodTable:
+    headers = Headers(identity.cluster_id, identity.member_id, identity.raft_term)
+    return build_methods(store, headers, _settings(config))
