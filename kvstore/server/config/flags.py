@@ -14,7 +14,7 @@ from kvstore.server.config.flags_honoured import HONOURED, OWN
 __all__ = ["BY_ENVIRONMENT", "FLAGS", "flag_named"]
 
 FLAGS: Final[dict[str, Flag]] = {
-    flag.name: flag for flag in (*HONOURED, *OWN, *IGNORED, *REFUSED, *LEGACY, *OLDER)
+    flag.name: flag for flag in (*HONOURED, *OWN, *IGNORED, *LEGACY, *REFUSED, *OLDER)
 }
 """Every option by its name, in the order in which help shows them."""
 
