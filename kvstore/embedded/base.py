@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from kvstore.backend import MEMORY
 from kvstore.errors import InvalidRequest, StoreClosed
 from kvstore.types import StoreStatus
 
-__all__ = ["MEMORY", "Durability", "Handle", "Shell", "fsync_of", "path_text"]
+__all__ = ["Durability", "Handle", "Shell", "fsync_of", "path_text"]
 
 Durability: TypeAlias = Literal["power-loss", "process-crash"]
 """What an acknowledged write survives; the first includes the second."""
-MEMORY: Final = ":memory:"
-"""The path of a store in RAM, gone when it is closed."""
 
 _log = logging.getLogger("kvstore")
 
