@@ -1,9 +1,9 @@
 """Every error a store can raise, without any transport's codes.
 
     StoreError
-    ├── InvalidRequest            the request is wrong whatever the state of the store
+    ├── InvalidRequest            the request is wrong whatever the store holds
     │   ├── KeyNotProvided            EmptyKey of a range, put, delete, compare
-    │   ├── KeyNotFound               ignore_value / ignore_lease on a missing key, or an empty txn op
+    │   ├── KeyNotFound               ignore_value / ignore_lease on a missing key; an empty txn op
     │   ├── ValueProvided             ignore_value together with a value
     │   ├── LeaseProvided             ignore_lease together with a lease
     │   ├── TooManyOperations         a txn over its budget of operations
@@ -20,7 +20,7 @@
     │   └── TooManyRequests           more undecided bytes wait for the disk than limits allow
     ├── Conflict                  a guarded embedded write found another revision (`actual`)
     ├── WatchCanceled             a watch ended (`compact_revision`, `reason`)
-    ├── StoreFailed               a commit's outcome is unknown: every write is refused until reopened
+    ├── StoreFailed               a commit's outcome is unknown: no more writes until reopened
     ├── StoreClosed               the store was closed
     └── OpenError                 a data directory cannot be opened
         ├── DirectoryLocked           another process has it open

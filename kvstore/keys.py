@@ -21,7 +21,7 @@ def prefix_end(prefix: bytes) -> bytes:
 
 
 class KeyRange(NamedTuple):
-    """A key (`range_end` empty), all keys from one on (FROM_KEY), or the half-open [key, range_end).
+    """One key (`range_end` empty), all keys from one on (FROM_KEY), or [key, range_end).
 
     `range_end <= key` is legal and holds nothing (etcd server/etcdserver/txn/range.go).
     """

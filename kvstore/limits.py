@@ -35,7 +35,7 @@ CATCH_UP_BYTES: Final = 1024 * 1024
 CATCH_UP_SCAN_ROWS: Final = 4096
 """Log rows looked at in one step of catching up."""
 CATCH_UP_INDEX_KEYS: Final = 256
-"""Watched intervals with up to this many keys are caught up through the index, not by a log scan."""
+"""An interval with up to this many keys is caught up through the index, not by a log scan."""
 
 EXPIRE_LEASES_PER_TICK: Final = 500
 """Leases revoked in one pass over the due ones (etcd: leaseRevokeRate per 500 ms)."""

@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeAlias
 from kvstore.keys import KeyRange
 
 __all__ = [
+    "CompactResult",
     "Compare",
     "CompareResult",
     "CompareTarget",
-    "CompactResult",
     "DeleteRangeOp",
     "DeleteRangeResult",
     "Event",
@@ -257,7 +257,7 @@ class WatchMessage(NamedTuple):
 
 
 class StoreStatus(NamedTuple):
-    """What a store says of itself. Sizes are in bytes; `write_index` grows with every write request."""
+    """What a store says of itself. `write_index` grows with every write request."""
 
     revision: int
     compact_revision: int

@@ -87,7 +87,7 @@ class Snapshot(Protocol):
 class Backend(Protocol):
     @property
     def is_fast(self) -> bool:
-        """Does `commit` return without waiting for a disk? Then an event loop may call it itself."""
+        """Does `commit` never wait for a disk? Then an event loop may call it itself."""
         ...
 
     def snapshot(self) -> Snapshot: ...

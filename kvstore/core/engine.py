@@ -309,7 +309,7 @@ class Engine:
         return Batch(decisions, decisions[-1].sequence, self.write_index)
 
     def publish(self, sequence: int) -> None:
-        """Everything up to `sequence` is durable, and the reader sees it: show it, tell watchers."""
+        """Everything up to `sequence` is durable and the reader sees it: show it, tell watchers."""
         in_commit, index, hub = self._in_commit, self.index, self.hub
         while in_commit and in_commit[0].sequence <= sequence:
             decision = in_commit.popleft()

@@ -9,7 +9,7 @@ __all__ = ["RecordReader"]
 
 
 class RecordReader(Protocol):
-    """Durable records and rows, seen from one snapshot that moves only when the engine publishes."""
+    """Durable records and rows, seen from a snapshot that moves only when the engine publishes."""
 
     def get(self, packed: int) -> bytes:
         """The record of one packed revision, which must exist."""

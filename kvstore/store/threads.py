@@ -1,8 +1,8 @@
 """The store for threads: the engine behind one lock, commits led by whoever waits.
 
-The first thread that finds its decision not durable and nobody committing leads: it takes the batch,
-commits it with the lock released, publishes and wakes the others, whose decisions came along or make
-up the next batch. So concurrent threads share a commit and none is handed to another thread.
+The first thread that finds its decision not durable and nobody committing leads: it takes the
+batch, commits it with the lock released, publishes and wakes the others, whose decisions came along
+or make up the next batch. So concurrent threads share commits.
 A housekeeping thread exists only once there is something to keep: leases, a compaction, progress.
 """
 

@@ -85,7 +85,7 @@ class Lessor:
         return sorted(self._leases, key=lambda i: (self._leases[i].expires_at, i))
 
     def due(self, now: float, limit: int) -> list[int]:
-        """Up to `limit` leases whose time is up, soonest first; each is returned again until removed."""
+        """Up to `limit` leases whose time is up, soonest first; again each time until removed."""
         due: list[int] = []
         again: dict[int, float] = {}
         heap = self._heap

@@ -45,7 +45,7 @@ class KeyIndex:
         self.revs.append(packed)
 
     def at(self, below: int) -> int:
-        """The newest revision under the packed bound `below`; 0 when there is none or it is dead."""
+        """The newest revision under the packed bound `below`; 0 for none, or a dead one."""
         last = self.revs[-1]
         if last >= below:
             position = bisect_left(self.revs, below)

@@ -17,7 +17,6 @@ from kvstore.core.mvcc.key_index import (
     Entry,
     KeyIndex,
     entry_at,
-    entry_last,
     entry_version,
 )
 from kvstore.core.mvcc.revision import TOMBSTONE, bound, main_of, pack
@@ -33,7 +32,7 @@ class TreeIndex:
         """Take over `entries`, all of them published."""
         self._entries: dict[bytes, Entry] = {} if entries is None else entries
         self._keys = SortedList(self._entries)
-        dead = {k for k, e in self._entries.items() if type(e) is not int and not e.version}  # type: ignore[union-attr]
+        dead = {k for k, e in self._entries.items() if not entry_version(e)}
         self._live = (
             SortedList(k for k in self._keys if k not in dead) if dead else self._keys.copy()
         )
@@ -252,4 +251,6 @@ def _is_inverted(key_range: KeyRange) -> bool:
 
 
 def _has_history(entry: Entry) -> bool:
-    return type(entry) is not int and (len(entry.revs) > 1 or entry_last(entry) & TOMBSTONE != 0)  # type: ignore[union-attr]
+    if isinstance(entry, int):
+        return False
+    return len(entry.revs) > 1 or not entry.version

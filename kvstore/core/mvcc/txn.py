@@ -66,7 +66,7 @@ class Head(Protocol):
 
 
 class TxnRun:
-    """One transaction, once: `run()`, then `writes` and `revision` say what it did."""
+    """One transaction, once: `run()`; then `writes` and `revision` say what it did."""
 
     __slots__ = ("_head", "_txn", "main", "writes")
 
@@ -81,7 +81,7 @@ class TxnRun:
         return self.main if self.writes else self.main - 1
 
     def run(self) -> TxnResult:
-        """Raises Compacted, FutureRevision, LeaseNotFound, KeyNotFound; then nothing was written."""
+        """Raises Compacted, FutureRevision, LeaseNotFound, KeyNotFound, having written nothing."""
         path: list[bool] = []
         self._choose(self._txn, path)
         self._check(self._txn, iter(path).__next__)
@@ -182,10 +182,8 @@ class TxnRun:
 
     def _execute(self, txn: Txn, take: _Next) -> TxnResult:
         succeeded = take()
-        responses: list[OpResult] = []
-        for op in txn.success if succeeded else txn.failure:
-            responses.append(self._execute_op(op, take))
-        return TxnResult(0, succeeded, responses)
+        ops = txn.success if succeeded else txn.failure
+        return TxnResult(0, succeeded, [self._execute_op(op, take) for op in ops])
 
     def _execute_op(self, op: Op | None, take: _Next) -> OpResult:
         if isinstance(op, PutOp):

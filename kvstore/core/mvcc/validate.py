@@ -1,4 +1,7 @@
-"""Is a request well-formed? Functions of the request alone (etcd server/etcdserver/api/v3rpc/key.go)."""
+"""Is a request well-formed? Functions of the request alone.
+
+Source of the rules: etcd server/etcdserver/api/v3rpc/key.go.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class IntervalMap(Generic[T]):
-    """Ranges, each with one item. Ranges are half-open or open-ended, not empty, not single keys."""
+    """Ranges, each with one item: half-open or open-ended, not empty, not single keys."""
 
     def __init__(self) -> None:
         self._segments: SortedDict = (

@@ -88,7 +88,7 @@ class WatchStream:
             self._put(WatchMessage(NO_WATCHER, revision))
 
     def tick_progress(self) -> None:
-        """The progress interval passed: tell each synced watcher that asked and got nothing since."""
+        """The interval passed: tell each synced watcher that asked and got nothing since."""
         revision = self._hub.history.durable
         for watcher in self._watchers.values():
             if watcher.progress_notify and watcher.state is State.SYNCED:

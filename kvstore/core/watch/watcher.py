@@ -1,10 +1,10 @@
 """One watcher.
 
-    state          where its next event comes from                 leaves it
-    SYNCED         the hub, as revisions are published             its stream's queue is full → CATCHING_UP
-    CATCHING_UP    the log, from `next_revision`, when pulled      level with durable → SYNCED
-                                                                   below the compact revision → CANCELED
-    CANCELED       nowhere; its id stays taken until the client cancels it
+    state         its next event comes from               leaves it when
+    SYNCED        the hub, as revisions are published     its stream is full → CATCHING_UP
+    CATCHING_UP   the log, from `next_revision`           level with durable → SYNCED
+                                                          below compacted → CANCELED
+    CANCELED      nowhere; its id stays taken until the client cancels it
 
 A watcher that waits for a future revision is SYNCED: what the hub offers below `next_revision` is
 passed over.
