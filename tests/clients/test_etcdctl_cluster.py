@@ -1,4 +1,4 @@
-"""etcdctl compaction, endpoint and member list print the same against ours as against a real etcd."""
+"""etcdctl compaction, endpoint and member list print the same against ours and a real etcd."""
 
 from __future__ import annotations
 
