@@ -3,7 +3,7 @@
 A watch says nothing while nothing happens, so its end is asked for: a progress answer comes only
 when every earlier event is out, and carries the revision that was reached.
 
-    request progress ──> events … events, progress(revision >= until) ──> done
+    events … events, nothing more ──request progress──> progress(revision >= until) ──> done
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from kvstore.embedded.watch import Batch, Inbox
+from kvstore.embedded.watch import Batch, Inbox, next_message
 from kvstore.errors import Compacted, FutureRevision, InvalidRequest, WatchCanceled
 from kvstore.keys import KeyRange
 from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
@@ -76,8 +76,11 @@ def replay(stream: WatchStreamProtocol, plan: Replay) -> Iterator[Batch]:
     try:
         stream.create(plan.request)
         while not plan.done:
-            stream.request_progress()
-            plan.feed(stream.next(POLL_S))
+            message = stream.next(0)
+            if message is None:
+                stream.request_progress()
+                message = stream.next(POLL_S)
+            plan.feed(message)
             yield from plan.take()
     finally:
         stream.close()
@@ -85,18 +88,13 @@ def replay(stream: WatchStreamProtocol, plan: Replay) -> Iterator[Batch]:
 
 async def replay_async(stream: AsyncWatchStream, plan: Replay) -> AsyncIterator[Batch]:
     """As `replay`."""
-    import asyncio  # here, so that blocking use of the package does not load it
-
     try:
         stream.create(plan.request)
         while not plan.done:
-            stream.request_progress()
-            message = None
-            try:
-                async with asyncio.timeout(POLL_S):
-                    message = await stream.next()
-            except TimeoutError:
-                pass
+            message = await next_message(stream, 0)
+            if message is None:
+                stream.request_progress()
+                message = await next_message(stream, POLL_S)
             plan.feed(message)
             for batch in plan.take():
                 yield batch

@@ -19,7 +19,7 @@ from kvstore.errors import StoreClosed, WatchCanceled
 from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 from kvstore.types import Event, WatchCreate, WatchMessage
 
-__all__ = ["AsyncWatch", "Batch", "Inbox", "Watch"]
+__all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
 
 
 class Batch(NamedTuple):
@@ -181,14 +181,10 @@ class AsyncWatch(_WatchBase):
 
     async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
         """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
-        import asyncio  # here, so that blocking use of the package does not load it
-
         while (batch := self._inbox.pop()) is None:
             self._check()
-            try:
-                async with asyncio.timeout(timeout):
-                    message = await self._stream.next()
-            except TimeoutError:
+            message = await next_message(self._stream, timeout)
+            if message is None:
                 return None
             self._inbox.feed(message)
         return batch
@@ -222,3 +218,14 @@ class AsyncWatch(_WatchBase):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+async def next_message(stream: AsyncWatchStream, timeout_s: float | None) -> WatchMessage | None:
+    """The stream's next message; None after `timeout_s` seconds without one."""
+    import asyncio  # here, so that blocking use of the package does not load it
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await stream.next()
+    except TimeoutError:
+        return None
