@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from kvstore.cli.failure import describe, report
 from kvstore.cli.version import version_text
 from kvstore.errors import StoreError
-from kvstore.server.config import Action, Config, ConfigError, UsageError, read_source, validate
+from kvstore.server.config import Action, Config, ConfigError, UsageError, make_config, read_source
 from kvstore.server.config.help import USAGE, help_text
 
 __all__ = ["serve"]
@@ -26,7 +26,7 @@ def serve(argv: Sequence[str]) -> int:
         if source.action is not Action.SERVE:
             print(help_text() if source.action is Action.HELP else version_text())
             return 0
-        config = validate(source)
+        config = make_config(source)
     except ConfigError as error:
         report(error)
         if isinstance(error, UsageError):

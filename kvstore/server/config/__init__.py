@@ -10,7 +10,7 @@ from __future__ import annotations
 from kvstore.server.config.model import Config, TlsConfig
 from kvstore.server.config.source import Action, Source, read_source
 from kvstore.server.config.urls import Url
-from kvstore.server.config.validate import parse_config, validate
+from kvstore.server.config.validate import make_config, parse_config
 from kvstore.server.config.values import ConfigError, UsageError
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "TlsConfig",
     "Url",
     "UsageError",
+    "make_config",
     "parse_config",
     "read_source",
-    "validate",
 ]

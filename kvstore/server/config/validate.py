@@ -27,7 +27,7 @@ from kvstore.server.config.urls import Url, check_advertised, check_bindable, de
 from kvstore.server.config.values import ConfigError, parse_duration_s
 from kvstore.server.identity_ids import derive_cluster_id, derive_member_id
 
-__all__ = ["LOG_LEVELS", "parse_config", "validate"]
+__all__ = ["LOG_LEVELS", "make_config", "parse_config"]
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "dpanic", "panic", "fatal")
 
@@ -42,10 +42,10 @@ def parse_config(argv: Sequence[str] = (), environ: Mapping[str, str] | None = N
     source = read_source(argv, environ or {})
     if source.action is not Action.SERVE:
         raise ConfigError(f"--{source.action.value} asks for no server")
-    return validate(source)
+    return make_config(source)
 
 
-def validate(source: Source) -> Config:
+def make_config(source: Source) -> Config:
     """The configuration that the options of `source` amount to; raises ConfigError."""
     values = source.values
     warnings = list(source.warnings)

@@ -1,0 +1,122 @@
+"""The log, as text and as zap's JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kvstore.server.config import parse_config
+from kvstore.server.log import LOGGER_NAME, configure_logging, set_up_logging
+
+
+@pytest.fixture(autouse=True)
+def restored_logger() -> Iterator[None]:
+    logger = logging.getLogger(LOGGER_NAME)
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers = []
+    yield
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
+
+
+class TestFormats:
+    def test_json_has_the_keys_of_zap_in_its_order(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        set_up_logging(format="json")
+        logging.getLogger("kvstore.server.app").warning(
+            "slow %s", "put", extra={"fields": {"took_s": 1.5, "level": "no"}}
+        )
+        line = json.loads(capsys.readouterr().err)
+        assert list(line) == ["level", "ts", "caller", "msg", "took_s"]
+        assert (line["level"], line["msg"], line["took_s"]) == ("warn", "slow put", 1.5)
+        assert line["caller"].startswith("config/test_log.py:")
+        assert line["ts"].endswith("Z")
+        assert len(line["ts"]) == len("2026-01-02T03:04:05.678901Z")
+
+    def test_json_keeps_an_exception_on_the_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        log = set_up_logging(format="json")
+        try:
+            raise OSError("full")
+        except OSError:
+            log.exception("failed")
+        line = json.loads(capsys.readouterr().err)
+        assert (line["level"], line["error"]) == ("error", "full")
+        assert "Traceback" in line["stacktrace"]
+
+    def test_text_is_one_readable_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging().info("ready", extra={"fields": {"port": 1}})
+        out, err = capsys.readouterr()
+        words = err.split()
+        assert out == ""
+        assert words[1] == "INFO"
+        assert words[-2:] == ["ready", "port=1"]
+
+    def test_text_shows_an_exception(self, capsys: pytest.CaptureFixture[str]) -> None:
+        log = set_up_logging()
+        try:
+            raise OSError("full")
+        except OSError:
+            log.exception("failed")
+        assert "OSError: full" in capsys.readouterr().err
+
+
+class TestLevels:
+    @pytest.mark.parametrize(
+        ("level", "shown"),
+        [
+            ("debug", ["debug", "info", "warn", "error", "fatal"]),
+            ("info", ["info", "warn", "error", "fatal"]),
+            ("warn", ["warn", "error", "fatal"]),
+            ("error", ["error", "fatal"]),
+            ("panic", ["fatal"]),
+            ("fatal", ["fatal"]),
+        ],
+    )
+    def test_lower_ones_are_left_out(
+        self, level: str, shown: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        log = set_up_logging(level=level, format="json")
+        for number in (10, 20, 30, 40, 50):
+            log.log(number, "x")
+        lines = capsys.readouterr().err.splitlines()
+        assert [json.loads(line)["level"] for line in lines] == shown
+
+
+class TestOutputs:
+    def test_default_and_stderr_are_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging(outputs=("default", "stderr", "systemd/journal")).info("x")
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+    def test_stdout(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging(outputs=("stdout",)).info("x")
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == 1
+        assert err == ""
+
+    def test_files_are_appended_to(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_text("before\n", encoding="utf-8")
+        set_up_logging(outputs=(str(path), "/dev/null")).info("after")
+        assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+    def test_nothing_is_said_to_dev_null(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging(outputs=("/dev/null",)).error("x")
+        assert capsys.readouterr() == ("", "")
+
+    def test_a_file_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            set_up_logging(outputs=(str(tmp_path / "no" / "log"),))
+
+    def test_a_second_set_up_replaces_the_first(self, capsys: pytest.CaptureFixture[str]) -> None:
+        set_up_logging()
+        configure_logging(parse_config(["--log-format=json", "--log-level=debug"]))
+        logging.getLogger("kvstore.x").debug("x")
+        (line,) = capsys.readouterr().err.splitlines()
+        assert json.loads(line)["level"] == "debug"
