@@ -215,7 +215,7 @@ class Engine:
         decision = self._begin()
         self._now_writing = None
         real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
-        self.lessor.grant(lease_id, real_ttl_s, now)
+        self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
         decision.leases.append((lease_id, real_ttl_s))
         return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
 
@@ -279,9 +279,15 @@ class Engine:
 
     # -- leases, no decision ---------------------------------------------------------------------
 
-    def lease_keep_alive(self, lease_id: int, now: float) -> int:
-        """The TTL that begins now; 0 when unknown or its time is up (then it will be revoked)."""
-        return self.lessor.renew(lease_id, now)
+    def lease_keep_alive(self, lease_id: int, now: float) -> Applied[int]:
+        """The TTL that begins now; 0 when unknown or its time is up (then it will be revoked).
+
+        A renewal changes nothing on disk: the answer waits for the grant alone. That a lease is
+        gone is to be said when its revocation is durable.
+        """
+        ttl_s = self.lessor.renew(lease_id, now)
+        lease = self.lessor.get(lease_id)
+        return Applied(lease.granted_at if ttl_s and lease else self.sequence, ttl_s)
 
     def lease_status(self, lease_id: int, now: float, *, keys: bool) -> LeaseStatus:
         lease = self.lessor.get(lease_id)

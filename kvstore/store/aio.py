@@ -189,16 +189,17 @@ class LoopStore:
 
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         self._check_open()
-        ttl_s = self._engine.lease_keep_alive(lease_id, self._options.clock())
+        applied = self._engine.lease_keep_alive(lease_id, self._options.clock())
         revision = self._engine.durable
-        while not ttl_s and lease_id in self._engine.lessor:
+        while not applied.result and lease_id in self._engine.lessor:
             # Its time is up: say so only when its keys are gone.
             self._check_writable()
             self.expire_due()
             await self._settled()
             revision = self._engine.durable
-        await self._settled()
-        return Lease(lease_id, ttl_s, revision)
+        if applied.sequence > self._engine.durable_sequence:
+            await self._when_durable(applied)
+        return Lease(lease_id, applied.result, revision)
 
     async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
         self._check_open()

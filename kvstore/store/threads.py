@@ -62,6 +62,7 @@ class ThreadStore:
         self._error: StoreError | None = None
         self._pid = os.getpid()
         self._streams: set[ThreadWatchStream] = set()
+        self._progress_at: float | None = None
         self._housekeeper: threading.Thread | None = None
         with self._lock:
             self._keep_house()
@@ -171,16 +172,16 @@ class ThreadStore:
     def lease_keep_alive(self, lease_id: int) -> Lease:
         with self._lock:
             self._check_open()
-            ttl_s = self._engine.lease_keep_alive(lease_id, self._options.clock())
+            applied = self._engine.lease_keep_alive(lease_id, self._options.clock())
             revision = self._engine.durable
-            while not ttl_s and lease_id in self._engine.lessor:
+            while not applied.result and lease_id in self._engine.lessor:
                 # Its time is up: say so only when its keys are gone.
                 self._check_writable()
                 self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
                 self._settle()
                 revision = self._engine.durable
-            self._settle()
-            return Lease(lease_id, ttl_s, revision)
+            self._when_durable(applied)
+            return Lease(lease_id, applied.result, revision)
 
     def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
         with self._lock:
@@ -307,8 +308,9 @@ class ThreadStore:
         if engine.is_compacting:
             waits.append(self._options.compaction_sleep_s)
         at = engine.lessor.next_expiry()
-        if at is not None:
-            waits.append(max(at - self._options.clock(), 0.0))
+        for due_at in (at, self._progress_at):
+            if due_at is not None:
+                waits.append(max(due_at - self._options.clock(), 0.0))
         return min(waits, default=None)
 
     def _run_chores(self) -> None:
@@ -317,6 +319,7 @@ class ThreadStore:
                 wait_s = self._next_chore()
                 if wait_s is None or wait_s > 0:
                     self._chores.wait(wait_s)
+                self._notify_progress_if_due()
                 try:
                     if self._error is None:
                         self._expire()
@@ -325,6 +328,20 @@ class ThreadStore:
                 except StoreError as error:
                     log.warning("housekeeping could not write, it tries again: %s", error)
                     self._chores.wait(1.0)
+
+    def _notify_progress_if_due(self) -> None:
+        now = self._options.clock()
+        if self._progress_at is not None and self._progress_at <= now:
+            for stream in self._streams:
+                stream.core.tick_progress()
+            interval_s = self._options.progress_notify_interval_s
+            self._progress_at = now + interval_s if self._streams else None
+
+    def _expect_progress(self) -> None:
+        """A watcher asked for progress messages."""
+        if self._progress_at is None:
+            self._progress_at = self._options.clock() + self._options.progress_notify_interval_s
+            self._keep_house()
 
     def _expire(self) -> int:
         revoked = self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
@@ -376,6 +393,8 @@ class ThreadWatchStream:
         with self._store._lock:
             self._check_open()
             self.core.create(request)
+            if request.progress_notify:
+                self._store._expect_progress()
 
     def cancel(self, watch_id: int) -> None:
         with self._store._lock:

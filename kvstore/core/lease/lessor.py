@@ -7,7 +7,6 @@ only moves `expires_at`, and an entry that comes up too early is pushed again wi
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import dataclass, field
 
 __all__ = ["LeaseState", "Lessor"]
@@ -18,6 +17,8 @@ class LeaseState:
     id: int
     ttl_s: int
     expires_at: float
+    granted_at: int = 0
+    """The sequence of the grant; 0 when it was read from disk."""
     keys: set[bytes] = field(default_factory=set)
 
 
@@ -77,8 +78,8 @@ class Lessor:
         return lease.ttl_s
 
     def remaining_s(self, lease: LeaseState, now: float) -> int:
-        """Whole seconds left, cut off; below zero once expired and not yet revoked."""
-        return math.floor(lease.expires_at - now) if lease.expires_at > now else -1
+        """Whole seconds left, cut off towards zero; below it once long expired and not revoked."""
+        return int(lease.expires_at - now)
 
     def by_remaining(self) -> list[int]:
         """Ids, the soonest to expire first."""
