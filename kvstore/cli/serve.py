@@ -36,6 +36,8 @@ def serve(argv: Sequence[str]) -> int:
 
 
 def _run(config: Config) -> int:
+    # gRPC's own line about a taken port would come before ours and say the same.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from kvstore.server.app import run
 

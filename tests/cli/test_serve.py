@@ -20,6 +20,7 @@ Run = Callable[[Config], int]
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ETCD_NAME", "ETCD_CONFIG_FILE", "ETCD_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
 
 
 @pytest.fixture
