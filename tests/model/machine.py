@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from kvstore.errors import Compacted, FutureRevision, StoreError
 from kvstore.types import (
@@ -175,6 +175,9 @@ class StoreMachine(RuleBasedStateMachine):
     def decided(self, model: Model) -> None:
         self.head = self.durable = model
 
+    def settle(self) -> None:
+        """Make all that was decided durable."""
+
     # -- requests
 
     def decide(self, in_model: Callable[[Model], Any], in_store: Callable[[], Any]) -> None:
@@ -191,6 +194,13 @@ class StoreMachine(RuleBasedStateMachine):
         anchored_txn = anchored(txn, self.head.revision)
         assert isinstance(anchored_txn, Txn)
         self.decide(lambda model: model.txn(anchored_txn), lambda: self.do_txn(anchored_txn))
+
+    @rule(several=st.lists(txns(), min_size=2, max_size=5))
+    def write_several(self, several: list[Txn]) -> None:
+        """History enough for everything else to have something to look at."""
+        for txn in several:
+            self.txn(txn)
+        self.settle()
 
     @rule(op=range_ops())
     def read(self, op: RangeOp) -> None:
@@ -249,6 +259,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- watches
 
+    @initialize(several=st.lists(txns(), max_size=6), first=watches(), second=watches())
+    def begin(self, several: list[Txn], first: WatchCreate, second: WatchCreate) -> None:
+        for lease_id in LEASES[:2]:
+            self.lease_grant(lease_id, 5)
+        self.open_stream(0)
+        self.watch(0, first)
+        self.write_several(several)
+        self.watch(0, second)
+
     @rule(number=which)
     def open_stream(self, number: int) -> None:
         if len(self.streams) == MAX_STREAMS:
@@ -269,17 +288,18 @@ class StoreMachine(RuleBasedStateMachine):
     def cancel(self, number: int, watch_id: int) -> None:
         log = self.streams[number % len(self.streams)]
         while log.asked:
-            self.take_next(log)
+            assert self.take_next(log), f"no answer to {log.asked}"
         if watch_id in log.taken and watch_id not in log.canceling:
             log.canceling.append(watch_id)
         log.stream.cancel(watch_id)
         while watch_id in log.canceling:
-            self.take_next(log)
+            assert self.take_next(log), f"no answer to the cancel of {watch_id}"
 
-    def take_next(self, log: StreamLog) -> None:
+    def take_next(self, log: StreamLog) -> bool:
         message = self.pull(log)
         if message is not None:
             log.take(message, self.durable)
+        return message is not None
 
     @precondition(lambda self: self.streams)
     @rule(number=which, count=st.integers(1, 4))
