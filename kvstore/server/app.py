@@ -159,7 +159,7 @@ async def _open_store(config: Config) -> tuple[LoopStore, Identity]:
         backend.close()
         raise
     _log.info(
-        "member %x of cluster %x, boot %d, revision %d, data in %s, etcd API %s",
+        "member %x of cluster %x, raft term %d, revision %d, data in %s, etcd API %s",
         identity.member_id,
         identity.cluster_id,
         identity.raft_term,

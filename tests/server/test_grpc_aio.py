@@ -128,6 +128,15 @@ class TestUnary:
 
         served(test)
 
+    @pytest.mark.slow
+    def test_a_burst_of_one_client_is_served(self) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+            now = unary(channel, "/pkg.Things/Now")
+            answers = await asyncio.gather(*(now(Put(key=b"k")) for _ in range(3000)))
+            assert [answer(4)] * 3000 == answers
+
+        served(test)
+
     def test_a_large_answer_is_sent(self) -> None:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             got = await unary(channel, "/pkg.Things/Now")(Put(key=b"large"))
@@ -179,6 +188,7 @@ class TestRefusals:
 
         served(test)
 
+    @pytest.mark.slow
     def test_a_message_over_the_limit(self) -> None:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             now = unary(channel, "/pkg.Things/Now")

@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 _UNREAD_BYTES: Final = 16 * 1024 * 1024
 """A message this far above the limit is refused by the library itself, before it is in memory."""
+_PENDING_CALLS: Final = 65_536
+"""Calls that arrived and have no task yet. The library's own bound is 1000, above which it cancels
+calls at random; a burst of one client is more than that."""
 _MIN_PING_INTERVAL_MS: Final = 5000
 _MAX_INT32: Final = 2**31 - 1
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -64,6 +67,8 @@ class GrpcTransport:
                 ("grpc.max_receive_message_length", max_message_bytes + _UNREAD_BYTES),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_concurrent_streams", min(max_streams, _MAX_INT32)),
+                ("grpc.server.max_pending_requests", _PENDING_CALLS),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_CALLS),
                 ("grpc.so_reuseport", int(reuse_port)),
                 ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
                 ("grpc.http2.max_ping_strikes", 0),
