@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from kvstore.cli.main import main
+from kvstore.cli.version import ETCD_VERSION
+from kvstore.server.services.maintenance import API_VERSION
 
 
 class TestMain:
@@ -22,6 +24,9 @@ class TestMain:
         assert lines[0] == "etcd Version: 3.7.1"
         assert lines[1].startswith("kvstore Version: ")
         assert len(lines) == 4
+
+    def test_the_version_printed_is_the_version_served(self) -> None:
+        assert ETCD_VERSION == API_VERSION
 
     @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["help"]])
     def test_help_names_the_commands(
