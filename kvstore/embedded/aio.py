@@ -12,7 +12,7 @@ from types import TracebackType
 
 from kvstore.backend import open_backend
 from kvstore.embedded import ops, plans
-from kvstore.embedded.base import Durability, Handle, fsync_of, path_text
+from kvstore.embedded.base import Durability, Handle, fsync_of
 from kvstore.embedded.leases import AsyncHeldLease, AsyncKeeper
 from kvstore.embedded.ops import Key, LeaseLike, Value
 from kvstore.embedded.plans import Plan, Swap, T, TxnBuilder
@@ -77,7 +77,7 @@ class Opening:
             await self._store.close()
 
     async def _open(self) -> AsyncStore:
-        text = path_text(self._path)
+        text = os.fspath(self._path)
         backend = open_backend(text, fsync=fsync_of(text, self._durability))
         try:
             shell = await LoopStore.open(backend, options=self._options)

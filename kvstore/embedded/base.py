@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from kvstore.backend import MEMORY
 from kvstore.errors import InvalidRequest, StoreClosed
 from kvstore.types import StoreStatus
 
-__all__ = ["Durability", "Handle", "Shell", "fsync_of", "path_text"]
+__all__ = ["Durability", "Handle", "Shell", "fsync_of"]
 
 Durability: TypeAlias = Literal["power-loss", "process-crash"]
 """What an acknowledged write survives; the first includes the second."""
@@ -89,12 +88,6 @@ class Handle(Generic[S]):
         if self._closed:
             raise StoreClosed(f"the store at {self.path!r} is closed")
         return self._shell
-
-
-def path_text(path: str | os.PathLike[str]) -> str:
-    """The path as text; a "~" in front is the home directory."""
-    text = os.fspath(path)
-    return text if text == MEMORY else str(Path(text).expanduser())
 
 
 def fsync_of(path: str, durability: Durability) -> bool:

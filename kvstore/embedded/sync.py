@@ -8,7 +8,7 @@ from types import TracebackType
 
 from kvstore.backend import open_backend
 from kvstore.embedded import ops, plans
-from kvstore.embedded.base import Durability, Handle, fsync_of, path_text
+from kvstore.embedded.base import Durability, Handle, fsync_of
 from kvstore.embedded.leases import HeldLease, Keeper
 from kvstore.embedded.ops import Key, LeaseLike, Value
 from kvstore.embedded.plans import Plan, Swap, T, TxnBuilder
@@ -56,7 +56,7 @@ def open(
         CorruptStore: what is on disk breaks an invariant.
         OpenError: it cannot be opened for another reason.
     """
-    text = path_text(path)
+    text = os.fspath(path)
     backend = open_backend(text, fsync=fsync_of(text, durability))
     try:
         shell = ThreadStore.open(backend, options=options or StoreOptions())
@@ -209,6 +209,7 @@ class Store(Handle[ThreadStore]):
             Conflict: the guard did not hold; `actual` is the revision found.
             KeyNotProvided: the key is empty.
             LeaseNotFound: there is no such lease.
+            TypeError: the key or the value is neither bytes nor text.
             RequestTooLarge, NoSpace, TooManyRequests: a limit is reached; nothing was written.
         """
         return self._run(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,6 +168,39 @@ class TestUpdate:
         with pytest.raises(Conflict):
             db.update("k", interrupted, retries=retries)
         assert tries == [b"old"] * (retries + 1)
+
+
+def add_one(old: bytes | None) -> str:
+    return str(int(old or 0) + 1)
+
+
+class TestManyWriters:
+    def test_no_update_of_any_thread_is_lost(self, tmp_path: Path) -> None:
+        with kvstore.open(tmp_path / "data", durability="process-crash") as db:
+
+            def work() -> None:
+                for _ in range(25):
+                    db.update("n", add_one, retries=1000)
+
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            kv = db.get("n")
+            assert kv is not None
+            assert (kv.value, kv.version, db.revision) == (b"100", 100, 101)
+
+    def test_no_update_of_any_task_is_lost(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            path = tmp_path / "data"
+            async with kvstore.aopen(path, durability="process-crash") as db:
+                await asyncio.gather(*(db.update("n", add_one) for _ in range(50)))
+                kv = await db.get("n")
+                assert kv is not None
+                assert (kv.value, kv.version, db.revision) == (b"50", 50, 51)
+
+        asyncio.run(main())
 
 
 class TestTxn:
