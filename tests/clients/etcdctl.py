@@ -15,6 +15,8 @@ any two servers is normalised:
 from __future__ import annotations
 
 import base64
+import contextlib
+import difflib
 import json
 import os
 import queue
@@ -26,6 +28,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from tests.clients.servers import Pair, Server, require
 
@@ -81,8 +85,8 @@ class Terminal:
     def run(self, *words: str, stdin: str = "", quiet: bool = False) -> Result:
         """Run one command to its end, and note the words, the exit code and both outputs."""
         done = subprocess.run(
-            self._command(words), input=stdin, capture_output=True, text=True, env=self._environment(words),
-            errors="surrogateescape", timeout=DEADLINE_S,
+            self._command(words), env=self._environment(words), input=stdin, capture_output=True,
+            text=True, errors="surrogateescape", timeout=DEADLINE_S,
         )  # fmt: skip
         result = Result(done.returncode, done.stdout, done.stderr)
         if not quiet:
@@ -128,10 +132,8 @@ class Terminal:
     def normal(self, line: str) -> str:
         """Return a line without what differs between any two servers."""
         if line.startswith(("{", "[")):
-            try:
+            with contextlib.suppress(ValueError):
                 line = json.dumps(_decoded(json.loads(line)), ensure_ascii=False)
-            except ValueError:
-                pass
         line = _ADDRESS.sub("ENDPOINT", line)
         for pattern, replacement in _RULES:
             line = pattern.sub(replacement, line)
@@ -260,10 +262,8 @@ class Background:
         for reader in self._readers:
             reader.join(DEADLINE_S)
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
 
     def _read_out(self) -> None:
         assert self._process.stdout is not None
@@ -300,7 +300,9 @@ def compare(pair: Pair, script: Script) -> None:
         raise errors[0]
     if errors[1] is not None:
         actual = [*actual, f"script failed: {errors[1]!r}"]
-    assert expected == actual
+    if expected != actual:
+        lines = difflib.unified_diff(expected, actual, "etcd", "ours", lineterm="", n=4)
+        pytest.fail("\n".join(lines), pytrace=False)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

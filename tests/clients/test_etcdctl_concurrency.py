@@ -113,7 +113,7 @@ class TestElect:
             second = terminal.start("elect", "name", "second")
             wait_for_keys(terminal, "name/", 2)
             assert second.poll(0.05) is None, "two leaders"
-            terminal.ok("get", "name", "--prefix", "-w", "fields")
+            terminal.ok("get", "name", "--prefix", "--sort-by=CREATE", "-w", "fields")
             first.interrupt()
             first.finish()
             second.lines(2)

@@ -57,7 +57,11 @@ def observations(pair: Pair, program: Path) -> tuple[list[str], list[str]]:
         done = subprocess.run(
             [str(program), target], capture_output=True, text=True, timeout=RUN_DEADLINE_S
         )
-        assert done.returncode in (0, 1), (done.returncode, done.stdout[-2000:], done.stderr[-4000:])
+        assert done.returncode in (0, 1), (
+            done.returncode,
+            done.stdout[-2000:],
+            done.stderr[-4000:],
+        )
         return done.stdout.splitlines()
 
     with ThreadPoolExecutor(2) as pool:
