@@ -308,9 +308,9 @@ class ThreadStore:
         if engine.is_compacting:
             waits.append(self._options.compaction_sleep_s)
         at = engine.lessor.next_expiry()
-        for due_at in (at, self._progress_at):
-            if due_at is not None:
-                waits.append(max(due_at - self._options.clock(), 0.0))
+        now = self._options.clock()
+        due = (at, self._progress_at)
+        waits += [max(due_at - now, 0.0) for due_at in due if due_at is not None]
         return min(waits, default=None)
 
     def _run_chores(self) -> None:
