@@ -1,5 +1,6 @@
 """Spliced responses parse to the messages that protobuf would have built."""
 
+import asyncio
 from typing import TypeVar
 
 import pytest
@@ -101,6 +102,13 @@ class TestRangeResponse:
         )
         spliced = convert.range_response(HEADERS.encoded(7), result).data
         assert expected.SerializeToString(deterministic=True) == spliced
+
+    def test_a_large_one_in_slices_is_the_same(self) -> None:
+        kvs = [KeyValue(b"%05d" % n, b"v", 2, 3, 1) for n in range(5000)]
+        result = RangeResult(7, stored(kvs), True, 9000)
+        header = HEADERS.encoded(7)
+        large = asyncio.run(convert.large_range_response(header, result))
+        assert convert.range_response(header, result) == large
 
     def test_keys_only_has_neither_value_nor_lease(self) -> None:
         kvs = record.KeyRecords(stored(KVS).records)

@@ -10,6 +10,7 @@ from kvstore.server.convert.requests import (
 )
 from kvstore.server.convert.responses import (
     delete_range_response,
+    large_range_response,
     put_response,
     range_response,
     range_stream_response,
@@ -20,6 +21,7 @@ from kvstore.server.convert.watch import watch_responses
 __all__ = [
     "delete_range_op",
     "delete_range_response",
+    "large_range_response",
     "put_op",
     "put_response",
     "range_op",

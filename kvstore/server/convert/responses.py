@@ -6,6 +6,10 @@ in: a response of many keys costs one join.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+from kvstore.limits import RANGE_SLICE_KEYS
 from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
 from kvstore.server.header import EMPTY_HEADER, revision_header
 from kvstore.server.method import Encoded
@@ -20,6 +24,7 @@ from kvstore.types import (
 
 __all__ = [
     "delete_range_response",
+    "large_range_response",
     "put_response",
     "range_response",
     "range_stream_response",
@@ -29,6 +34,16 @@ __all__ = [
 
 def range_response(header: bytes, result: RangeResult) -> Encoded:
     return Encoded(_range(header, result))
+
+
+async def large_range_response(header: bytes, result: RangeResult) -> Encoded:
+    """The same in slices, with the loop free for others in between."""
+    parts = []
+    for start in range(0, len(result.kvs), RANGE_SLICE_KEYS):
+        parts.append(_list(2, result.kvs[start : start + RANGE_SLICE_KEYS]))
+        await asyncio.sleep(0)
+    rest = _range(b"", result._replace(kvs=()))
+    return Encoded(b"".join((header, *parts, rest)))
 
 
 def range_stream_response(header: bytes, result: RangeResult) -> Encoded:
@@ -49,13 +64,15 @@ def txn_response(header: bytes, result: TxnResult) -> Encoded:
 
 
 def _range(header: bytes, result: RangeResult) -> bytes:
-    parts = [header]
-    for body in key_value_bodies(result.kvs):
-        parts.append(prefix(2, len(body)))
+    more = b"\x18\x01" if result.more else b""
+    return b"".join((header, _list(2, result.kvs), more, number(4, result.count)))
+
+
+def _list(field_number: int, kvs: Sequence[KeyValue]) -> bytes:
+    parts = []
+    for body in key_value_bodies(kvs):
+        parts.append(prefix(field_number, len(body)))
         parts.append(body)
-    if result.more:
-        parts.append(b"\x18\x01")
-    parts.append(number(4, result.count))
     return b"".join(parts)
 
 
@@ -64,11 +81,7 @@ def _put(header: bytes, result: PutResult) -> bytes:
 
 
 def _delete_range(header: bytes, result: DeleteRangeResult) -> bytes:
-    parts = [header, number(2, result.deleted)]
-    for body in key_value_bodies(result.prev_kvs):
-        parts.append(prefix(3, len(body)))
-        parts.append(body)
-    return b"".join(parts)
+    return b"".join((header, number(2, result.deleted), _list(3, result.prev_kvs)))
 
 
 def _txn(header: bytes, result: TxnResult) -> bytes:

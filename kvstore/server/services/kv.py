@@ -75,7 +75,8 @@ class KVService:
 
     async def _range_in_slices(self, op: RangeOp) -> Encoded:
         result = await self._store.range(op)
-        return convert.range_response(self._headers.encoded(result.revision), result)
+        header = self._headers.encoded(result.revision)
+        return await convert.large_range_response(header, result)
 
     async def range_stream(
         self, request: rpc_pb2.RangeRequest, call: Call
