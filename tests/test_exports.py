@@ -38,7 +38,7 @@ class TestExports:
 
     def test_a_wrong_name_is_an_attribute_error(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-            _ = kvstore.nothing  # type: ignore[attr-defined]
+            _ = kvstore.nothing
 
     @pytest.mark.parametrize("module", [ops, conditions])
     def test_the_lists_of_the_modules_hold(self, module: object) -> None:

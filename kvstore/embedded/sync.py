@@ -210,7 +210,7 @@ class Store(Handle[ThreadStore]):
             KeyNotProvided: the key is empty.
             LeaseNotFound: there is no such lease.
             TypeError: the key or the value is neither bytes nor text.
-            RequestTooLarge, NoSpace, TooManyRequests: a limit is reached; nothing was written.
+            NoSpace, TooManyRequests: a limit is reached; nothing was written.
         """
         return self._run(
             plans.put(
@@ -359,6 +359,8 @@ class Store(Handle[ThreadStore]):
         Raises:
             InvalidRequest: `prefix` together with another, a negative `since`.
             KeyNotProvided: the key is empty.
+            WatchCanceled: while iterating, the history it needs was compacted, or [key, end)
+                holds nothing.
         """
         keys = ops.selection(key, end, prefix=prefix)
         request = plans.watch(keys, since, self.revision, prev_kv=prev_kv)

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class TestClosing:
         db.close()
         db.close()
         assert db.closed
-        for call in (
+        calls: tuple[Callable[[], Any], ...] = (
             lambda: db.get("k"),
             lambda: db.put("k", "2"),
             lambda: db.range(),
@@ -80,7 +81,8 @@ class TestClosing:
             lambda: db.stats(),
             lambda: db.compact(1),
             lambda: db.revision,
-        ):
+        )
+        for call in calls:
             with pytest.raises(StoreClosed):
                 call()
 
