@@ -206,7 +206,7 @@ OLDER: Final = (
         ("experimental-snapshot-catch-up-entries", UINT, "5000"),
     ),
     *_older(_TRACING, *((f"experimental-{row[0]}", row[1], row[2]) for row in _TRACING_ROWS)),
-    *_older(_V2, ("enable-v2", BOOL, "false"), refuses=("true",)),
+    *_older(_V2, ("enable-v2", BOOL, "false")),
     *_older("there is no v2 proxy", ("proxy", STRING, "off"), refuses=("on", "readonly")),
     *_older(
         "there is no v2 proxy",

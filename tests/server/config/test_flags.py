@@ -92,7 +92,6 @@ REFUSED = {
     "discovery-proxy": "http://a",
     "force-new-cluster": "true",
     "experimental-enable-v2v3": "/v2",
-    "enable-v2": "true",
     "proxy": "on",
     "discovery-fallback": "proxy",
 }
