@@ -237,20 +237,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(lease_id=lease_ids)
     def lease_keep_alive(self, lease_id: int) -> None:
         expected = self.head.lease_keep_alive(lease_id, self.now_s)
-        assert self.do_keep_alive(lease_id) == expected
+        got = self.do_keep_alive(lease_id)
+        assert got == expected, f"the store says {got}, the model {expected}"
 
     @rule(lease_id=lease_ids)
     def lease_time_to_live(self, lease_id: int) -> None:
         lease = self.head.leases.get(lease_id)
         expected = (lease.ttl_s, tuple(self.head.lease_keys(lease_id))) if lease else (0, ())
-        assert self.do_lease_keys(lease_id) == expected
+        got = self.do_lease_keys(lease_id)
+        assert got == expected, f"the store says {got}, the model {expected}"
 
     @rule()
     def lease_leases(self) -> None:
         leases = self.do_leases()
-        assert sorted(leases) == sorted(self.head.leases)
+        assert sorted(leases) == sorted(self.head.leases), leases
         ends = [self.head.leases[lease_id].expires_at_s for lease_id in leases]
-        assert ends == sorted(ends)
+        assert ends == sorted(ends), f"{leases} end at {ends}"
 
     @rule(seconds=st.sampled_from((1, 3, 6)), limit=st.sampled_from((1, 500)))
     def let_time_pass(self, seconds: int, limit: int) -> None:
