@@ -8,6 +8,7 @@ that come in while a commit is under way, share the next commit (group commit). 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
@@ -143,6 +144,7 @@ class LoopStore:
             self._check_open()
 
     def status(self) -> StoreStatus:
+        self._check_open()
         engine = self._engine
         allocated, in_use = self._backend.size_bytes()
         return StoreStatus(
@@ -376,8 +378,8 @@ class LoopStore:
         """Finish what is being committed, refuse the rest, end all watches, close the backend."""
         if isinstance(self._error, StoreClosed):
             return
-        if self._error is None and self._engine.sequence > self._engine.durable_sequence:
-            await asyncio.wait([asyncio.ensure_future(self._settled())])
+        with contextlib.suppress(StoreError):
+            await self._settled()
         self._fail(StoreClosed())
         for timer in (self._expiry, self._progress):
             if timer is not None:

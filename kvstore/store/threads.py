@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -408,9 +409,8 @@ class ThreadWatchStream:
 
     def next(self, timeout_s: float | None = None) -> WatchMessage | None:
         """The next message; None after `timeout_s` without one. Raises StoreClosed."""
-        clock = self._store._options.clock
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._store._lock:
-            deadline = None if timeout_s is None else clock() + timeout_s
             while True:
                 self._check_open()
                 message = self.core.poll()
@@ -418,7 +418,7 @@ class ThreadWatchStream:
                     return message
                 if self.core.has_work:
                     continue
-                if deadline is not None and (timeout_s := deadline - clock()) <= 0:
+                if deadline is not None and (timeout_s := deadline - time.monotonic()) <= 0:
                     return None
                 if not self._ready.wait(timeout_s):
                     return self.core.poll()
