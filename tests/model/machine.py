@@ -35,7 +35,7 @@ from tests.model.strategies import (
 )
 from tests.model.watch_record import WatchRecord
 
-__all__ = ["StoreMachine", "StreamLog", "plain"]
+__all__ = ["StoreMachine", "StreamLog", "outcome", "plain"]
 
 MAX_STREAMS = 3
 MIN_TTL_S = 2

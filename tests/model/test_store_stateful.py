@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from typing import Any
 from unittest.mock import patch
 
@@ -11,14 +13,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
+from kvstore.backend import MEMORY, open_backend
+from kvstore.backend.interface import Backend
 from kvstore.backend.memory import MemoryBackend
 from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.keys import ALL_KEYS
+from kvstore.store.checker import check_directory
+from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import recover
 from kvstore.store.rows import to_write_batch
+from kvstore.store.threads import ThreadStore
 from kvstore.types import RangeOp, Txn, WatchMessage
-from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog
+from tests.crash.judge import watched
+from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog, outcome
 from tests.model.model import Model, ModelLease
+from tests.model.strategies import txns
 
 EXAMPLES = int(os.environ.get("KVSTORE_MODEL_EXAMPLES", "100"))
 
@@ -221,3 +231,146 @@ QUICK = settings(
 class TestEngine:
     def test_the_engine_does_what_the_model_does(self) -> None:
         run_state_machine_as_test(EngineMachine, settings=QUICK)
+
+
+class StoppedClock:
+    """Moves when it is told to."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class ThreadStoreMachine(StoreMachine):
+    """The blocking store: what it answered is durable, so closing and reopening loses nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = StoppedClock(self.now_s)
+        self.open()
+
+    def new_backend(self) -> Backend:
+        """The backend with all that was written before."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        # The housekeeper sleeps through every test: time passes, and history goes, by rules only.
+        options = StoreOptions(clock=self.clock, min_lease_ttl_s=MIN_TTL_S, compaction_sleep_s=1e6)
+        self.store = ThreadStore.open(self.new_backend(), options=options)
+
+    @rule()
+    def reopen(self) -> None:
+        for log in self.streams:
+            self.finish(log)
+        self.streams.clear()
+        self.store.close()
+        self.head.lease_restart(self.now_s)
+        self.open()
+        assert self.store.revision == self.head.revision
+        assert self.store.compact_revision == self.head.compact_revision
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.store.close()
+
+    # -- requests
+
+    def do_range(self, op: RangeOp) -> Any:
+        return self.store.range(op)
+
+    def do_txn(self, txn: Txn) -> Any:
+        return self.store.txn(txn)
+
+    def do_compact(self, revision: int) -> Any:
+        return self.store.compact(revision, physical=revision % 2 == 0).revision
+
+    def do_grant(self, ttl_s: int, lease_id: int) -> Any:
+        return self.store.lease_grant(ttl_s, lease_id).ttl_s
+
+    def do_revoke(self, lease_id: int) -> Any:
+        return self.store.lease_revoke(lease_id)
+
+    def do_keep_alive(self, lease_id: int) -> int:
+        return self.store.lease_keep_alive(lease_id).ttl_s
+
+    def do_lease_keys(self, lease_id: int) -> tuple[int, tuple[bytes, ...]]:
+        status = self.store.lease_time_to_live(lease_id, keys=True)
+        return status.granted_ttl_s, tuple(status.keys)
+
+    def do_leases(self) -> list[int]:
+        return self.store.lease_leases()
+
+    def do_expire(self, limit: int) -> None:
+        """The housekeeper may be first; the model learns the order from the events."""
+        start = self.head.revision + 1
+        self.clock.now_s = self.now_s
+        self.store.expire_due()
+        due = self.head.lease_due(self.now_s)
+        assert sorted(self.store.lease_leases()) == sorted(set(self.head.leases) - set(due))
+        held = {tuple(self.head.lease_keys(lease_id)): lease_id for lease_id in due}
+        model = self.head.clone()
+        for event in watched(self.store, start, self.store.revision):
+            keys = next((keys for keys in held if event.kv.key in keys), None)
+            if keys is not None:
+                model.lease_revoke(held.pop(keys))
+        for lease_id in set(due) & set(model.leases):
+            model.lease_revoke(lease_id)
+        self.decided(model)
+
+    # -- watches
+
+    def new_stream(self) -> Any:
+        return self.store.watch_stream()
+
+    def pull(self, log: StreamLog) -> WatchMessage | None:
+        return log.stream.next(0)  # type: ignore[no-any-return]
+
+    def drain(self, log: StreamLog) -> None:
+        while (message := self.pull(log)) is not None:
+            log.take(message, self.durable)
+
+    @rule(several=st.lists(txns(), min_size=1, max_size=3))
+    def streamed_read(self, several: list[Txn]) -> None:
+        """What comes between two chunks of a streamed range is not in it."""
+        expected = outcome(lambda: self.durable.range(RangeOp(ALL_KEYS)))
+        chunks = self.store.range_stream(RangeOp(ALL_KEYS))
+        first = next(chunks)
+        for txn in several:
+            self.txn(txn)
+        parts = [first, *chunks]
+        got = parts[-1]._replace(kvs=tuple(kv for part in parts for kv in part.kvs))
+        assert got == expected
+
+
+class MemoryStoreMachine(ThreadStoreMachine):
+    def new_backend(self) -> Backend:
+        if not hasattr(self, "backend"):
+            self.backend = open_backend(MEMORY)
+        return self.backend
+
+
+class LmdbStoreMachine(ThreadStoreMachine):
+    def new_backend(self) -> Backend:
+        if not hasattr(self, "directory"):
+            self.directory = tempfile.mkdtemp(prefix="kvstore-model-")
+        return open_backend(self.directory, fsync=False)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+            assert check_directory(self.directory) == []
+        finally:
+            shutil.rmtree(self.directory)
+
+
+@pytest.mark.slow
+class TestThreadStore:
+    def test_on_memory_it_does_what_the_model_does(self) -> None:
+        run_state_machine_as_test(MemoryStoreMachine, settings=QUICK)
+
+    def test_on_lmdb_it_does_what_the_model_does(self) -> None:
+        run_state_machine_as_test(LmdbStoreMachine, settings=QUICK)
