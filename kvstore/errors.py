@@ -9,7 +9,7 @@
     │   ├── TooManyOperations         a txn over its budget of operations
     │   ├── DuplicateKey              a txn branch writes one key twice
     │   ├── InvalidSortOption         an unknown sort order or target
-    │   └── RequestTooLarge           served: a write over --max-request-bytes
+    │   └── RequestTooLarge           a write over max_request_bytes
     ├── StateError                the request is right, the state of the store forbids it
     │   ├── Compacted                 the revision was compacted (`compact_revision`)
     │   ├── FutureRevision            the revision does not exist yet

@@ -28,7 +28,7 @@ from kvstore.core.mvcc.record import key_of, numbers_of
 from kvstore.core.mvcc.revision import bound, main_of, unpack
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.core.mvcc.txn import TxnRun, Write
-from kvstore.core.mvcc.validate import check_range, check_txn
+from kvstore.core.mvcc.validate import check_range, check_txn, payload_bytes
 from kvstore.core.ports import RecordReader
 from kvstore.core.watch.hub import Hub, WatchedChange
 from kvstore.core.watch.stream import WatchStream
@@ -38,6 +38,7 @@ from kvstore.errors import (
     LeaseExists,
     LeaseNotFound,
     LeaseTtlTooLarge,
+    RequestTooLarge,
     TooManyRequests,
 )
 from kvstore.keys import ALL_KEYS, KeyRange
@@ -48,6 +49,7 @@ from kvstore.limits import (
     CATCH_UP_REVISIONS,
     CATCH_UP_SCAN_ROWS,
     MAX_LEASE_TTL_S,
+    MAX_REQUEST_BYTES,
     MAX_TXN_OPS,
     MIN_LEASE_TTL_S,
     PENDING_BYTES,
@@ -116,9 +118,12 @@ class Engine:
         now: float = 0.0,
         max_txn_ops: int = MAX_TXN_OPS,
         min_lease_ttl_s: int = MIN_LEASE_TTL_S,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
+        """`max_request_bytes` bounds the keys and values of one transaction."""
         self._reader = reader
         self._max_txn_ops, self._min_lease_ttl_s = max_txn_ops, min_lease_ttl_s
+        self._max_request_bytes = max_request_bytes
         self.index = recovered.index
         self.head = self.durable = recovered.revision
         self.compacted_head = self.compacted = recovered.compact_revision
@@ -196,6 +201,8 @@ class Engine:
     def txn(self, txn: Txn) -> Applied[TxnResult]:
         """Raises any InvalidRequest, Compacted, FutureRevision, LeaseNotFound, TooManyRequests."""
         check_txn(txn, self._max_txn_ops)
+        if payload_bytes(txn) > self._max_request_bytes:
+            raise RequestTooLarge
         self._refuse_overload()
         decision = self._begin(is_request=not _is_read(txn))
         try:

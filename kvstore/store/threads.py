@@ -80,6 +80,7 @@ class ThreadStore:
             now=options.clock(),
             max_txn_ops=options.max_txn_ops,
             min_lease_ttl_s=options.min_lease_ttl_s,
+            max_request_bytes=options.max_request_bytes,
         )
         return cls(backend, engine, reader, options)
 

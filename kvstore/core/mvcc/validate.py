@@ -19,7 +19,7 @@ from kvstore.errors import (
 from kvstore.keys import FROM_KEY, KeyRange
 from kvstore.types import DeleteRangeOp, Op, PutOp, RangeOp, SortOrder, SortTarget, Txn
 
-__all__ = ["check_put", "check_range", "check_txn"]
+__all__ = ["check_put", "check_range", "check_txn", "payload_bytes"]
 
 _ORDERS = frozenset(SortOrder)
 _TARGETS = frozenset(SortTarget)
@@ -79,6 +79,20 @@ def _check_op(op: Op | None, budget: int) -> None:
         _check_level(op, budget)
     else:
         raise KeyNotFound
+
+
+def payload_bytes(txn: Txn) -> int:
+    """Bytes of all keys and values that a transaction carries, in both branches."""
+    size = 0
+    for ops in (txn.success, txn.failure):
+        for op in ops:
+            if isinstance(op, PutOp):
+                size += len(op.key) + len(op.value)
+            elif isinstance(op, DeleteRangeOp):
+                size += len(op.range.key) + len(op.range.range_end)
+            elif isinstance(op, Txn):
+                size += payload_bytes(op)
+    return size
 
 
 class _Writes:
