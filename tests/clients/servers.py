@@ -14,12 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from tests.support.etcd import EtcdServer, EtcdVersion, unavailable
 from tests.support.kvserver import KvServer
 
-__all__ = ["Pair", "Server", "require", "running_pair"]
+__all__ = ["NOT_SERVED", "Pair", "Server", "require", "running_pair"]
 
 Server = EtcdServer | KvServer
+
+_TWO_ETCDS = os.environ.get("KVSTORE_CLIENTS_UNDER_TEST") == "etcd"
+
+NOT_SERVED = pytest.mark.xfail(
+    not _TWO_ETCDS, strict=True, reason="our server does not answer this method yet"
+)
+"""Marks a test of a method that is missing; strict, so that the mark goes when it is there."""
 
 # The shared helper shortens the election timeout, which also lowers the minimum TTL of a lease;
 # the last flag wins, and these are the values etcd has by itself.
@@ -39,7 +48,7 @@ def running_pair(directory: Path, version: EtcdVersion = EtcdVersion.ETCD_34) ->
     etcd = EtcdServer(version, directory / "etcd", _USUAL_TIMES)
     try:
         ours: Server
-        if os.environ.get("KVSTORE_CLIENTS_UNDER_TEST") == "etcd":
+        if _TWO_ETCDS:
             ours = EtcdServer(version, directory / "kvstore", _USUAL_TIMES)
         else:
             ours = KvServer(directory / "kvstore")

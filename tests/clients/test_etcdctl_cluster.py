@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.clients.etcdctl import Script, Terminal
+from tests.clients.servers import NOT_SERVED
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,7 @@ class TestEndpoint:
 
         both(script)
 
+    @NOT_SERVED
     def test_hashkv(self, both: Both) -> None:
         def script(terminal: Terminal) -> None:
             # The hash itself depends on everything written since the server was new.
@@ -136,6 +138,7 @@ class TestMemberList:
 
         both(script)
 
+    @NOT_SERVED
     def test_refused_changes(self, both: Both) -> None:
         def script(terminal: Terminal) -> None:
             terminal.fails("member", "remove", "1234")
@@ -148,6 +151,7 @@ class TestMemberList:
 
 
 class TestAlarms:
+    @NOT_SERVED
     def test_none_at_first(self, both: Both) -> None:
         def script(terminal: Terminal) -> None:
             terminal.ok("alarm", "list")

@@ -13,6 +13,7 @@ var kvChecks = []check{
 	{"put", checkPut}, {"get", checkGet}, {"get options", checkGetOptions}, {"delete", checkDelete},
 	{"txn", checkTxn}, {"txn compares", checkCompares}, {"txn refused", checkTxnRefused},
 	{"compact", checkCompact}, {"maintenance", checkMaintenance},
+	{"alarms", checkAlarms}, {"hash", checkHash}, {"defragment", checkDefragment}, {"members refused", checkMembersRefused},
 }
 
 func (p *probe) kv(kv *mvccpb.KeyValue) string {
@@ -318,20 +319,46 @@ func checkMaintenance(p *probe) {
 	for _, m := range members.Members {
 		p.say("member %q learner %v self %v clients %d", m.Name, m.IsLearner, m.ID == s.Header.MemberId, len(m.ClientURLs))
 	}
+	again, err := p.Status(p.ctx, endpoint)
+	p.must(err)
+	p.say("index stands still %v", again.RaftIndex == s.RaftIndex)
+}
+
+func checkAlarms(p *probe) {
 	alarms, err := p.AlarmList(p.ctx)
 	p.must(err)
 	p.say("alarms %d", len(alarms.Alarms))
+	disarmed, err := p.AlarmDisarm(p.ctx, &clientv3.AlarmMember{})
+	p.must(err)
+	p.say("disarmed %d", len(disarmed.Alarms))
+}
+
+func checkHash(p *probe) {
+	endpoint := p.Endpoints()[0]
+	p.put("a", "1")
 	h1, err := p.HashKV(p.ctx, endpoint, 0)
 	p.must(err)
 	h2, err := p.HashKV(p.ctx, endpoint, h1.Header.Revision)
 	p.must(err)
-	p.say("hash repeats %v", h1.Hash == h2.Hash)
+	p.say("hash repeats %v at +%d", h1.Hash == h2.Hash, p.rel(h1.HashRevision))
 	_, err = p.HashKV(p.ctx, endpoint, p.base+1000)
 	p.say("hash of the future: %s", describe(err))
-	_, err = p.Defragment(p.ctx, endpoint)
+}
+
+func checkDefragment(p *probe) {
+	p.put("a", "1")
+	_, err := p.Defragment(p.ctx, p.Endpoints()[0])
 	p.say("defragment: %s", describe(err))
-	_, err = p.MemberRemove(p.ctx, 1234)
+	p.get("after", "a")
+}
+
+func checkMembersRefused(p *probe) {
+	_, err := p.MemberRemove(p.ctx, 1234)
 	p.say("remove an unknown member: %s", describe(err))
+	_, err = p.MemberUpdate(p.ctx, 1234, []string{"http://127.0.0.1:9"})
+	p.say("update an unknown member: %s", describe(err))
+	_, err = p.MemberPromote(p.ctx, 1234)
+	p.say("promote an unknown member: %s", describe(err))
 	_, err = p.MoveLeader(p.ctx, 1234)
 	p.say("move the leader: %s", describe(err))
 }

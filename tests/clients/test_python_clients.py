@@ -1,0 +1,60 @@
+"""The Python clients `etcd3` and `aetcd` pass the same checks against ours and a real etcd."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.clients.servers import NOT_SERVED, Pair
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+SCRIPTS = {"etcd3": HERE / "etcd3_script.py", "aetcd": HERE / "aetcd_script.py"}
+RUN_DEADLINE_S = 120.0
+
+
+def names(script: Path) -> list[str]:
+    """The checks of a script, as its last list names them."""
+    listed = script.read_text().rpartition("run_checks(\n        [")[2].partition("]")[0]
+    return re.findall(r"\w+", listed)
+
+
+@cache
+def outcomes(client: str, target: str) -> dict[str, str]:
+    """Run a client's script against a server; the line of each check by its name."""
+    # The messages of etcd3 are older than the compiled protobuf runtimes accept.
+    environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS[client]), target],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=RUN_DEADLINE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("ok ", "failed "))]
+    return {line.split()[1].rstrip(":"): line for line in lines}
+
+
+CHECKS = [(client, check) for client, script in SCRIPTS.items() for check in names(script)]
+MISSING = {"alarms", "defragment", "hashing", "snapshot"}
+
+
+@pytest.mark.parametrize(("client", "check"), CHECKS)
+def test_a_real_etcd_passes(pair: Pair, client: str, check: str) -> None:
+    assert outcomes(client, pair.etcd.target)[check] == f"ok {check}"
+
+
+@pytest.mark.parametrize(
+    ("client", "check"),
+    [pytest.param(*c, marks=[NOT_SERVED] if c[1] in MISSING else []) for c in CHECKS],
+)
+def test_ours_passes(pair: Pair, client: str, check: str) -> None:
+    assert outcomes(client, pair.ours.target)[check] == f"ok {check}"
