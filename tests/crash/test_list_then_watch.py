@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from kvstore.store.threads import ThreadStore
 
 from kvstore.backend import open_backend
 from kvstore.client.grpc import GrpcStore
 from kvstore.keys import ALL_KEYS, FROM_KEY, KeyRange
 from kvstore.store.interface import StoreProtocol
+from kvstore.store.threads import ThreadStore
 from kvstore.types import Event, KeyValue, RangeOp
 from tests.crash.judge import replay, watched
 from tests.crash.workload import WRITERS, Writer

@@ -12,10 +12,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from kvstore.store.checker import check_directory
-from kvstore.store.threads import ThreadStore
 
 from kvstore.backend import open_backend
+from kvstore.store.checker import check_directory
+from kvstore.store.threads import ThreadStore
 from tests.crash.judge import Judge
 from tests.crash.workload import Acknowledged
 

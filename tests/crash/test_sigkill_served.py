@@ -8,10 +8,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from kvstore.store.checker import check_directory
 
 from kvstore.client.grpc import GrpcStore, RemoteError
 from kvstore.errors import StoreClosed
+from kvstore.store.checker import check_directory
 from tests.crash.judge import Judge
 from tests.crash.workload import WRITERS, Acknowledged, Writer
 from tests.support.kvserver import KvServer

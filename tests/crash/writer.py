@@ -11,9 +11,8 @@ import os
 import sys
 import threading
 
-from kvstore.store.threads import ThreadStore
-
 from kvstore.backend import open_backend
+from kvstore.store.threads import ThreadStore
 from tests.crash.workload import WRITERS, Acknowledged, Writer
 
 _STDOUT = 1
