@@ -13,6 +13,7 @@ from kvstore.client.grpc import GrpcStore, RemoteError
 from kvstore.errors import NoSpace, StoreError
 from kvstore.keys import KeyRange
 from kvstore.proto import rpc_pb2
+from kvstore.store.interface import StoreProtocol
 from kvstore.types import (
     Compare,
     CompareResult,
@@ -253,6 +254,12 @@ class TestMetadata:
             watching.close()
 
 
+def _fill_up(store: StoreProtocol) -> None:
+    """Write until it is refused; a server may look at its size only every 100 ms."""
+    for n in range(100):
+        put(store, b"k%d" % n, b"v" * 700_000)
+
+
 class TestQuota:
     @pytest.mark.parametrize("target", REMOTE)
     def test_full_store_refuses_puts_and_grants_but_not_deletes(
@@ -263,8 +270,7 @@ class TestQuota:
         store = site.store
         try:
             with pytest.raises(NoSpace) as refused:
-                for n in range(10):
-                    put(store, b"k%d" % n, b"v" * 700_000)
+                _fill_up(store)
             cause = refused.value.__cause__
             assert isinstance(cause, grpc.Call)
             assert cause.code() == C.RESOURCE_EXHAUSTED
