@@ -1,0 +1,1 @@
+"""The benchmarks: `python -m bench`. Numbers of one machine; trust the ratios."""

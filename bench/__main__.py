@@ -1,0 +1,98 @@
+"""Runs the benchmarks: `python -m bench [--only NAME]... [--quick] [--write] [--dir DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import inprocess, kubernetes, served
+from bench.pair import Load, Pair
+from bench.report import Result, line, machine, page, rewrite
+from bench.servers import etcd, is_installed, kvstore_server
+
+__all__ = ["main"]
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+SERVED = {**served.WORKLOADS, **kubernetes.WORKLOADS}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status: 0, or 1 when a target was missed."""
+    options = _parser().parse_args(argv)
+    if options.write and (options.only or options.quick):
+        print("--write keeps the results of a whole run: no --only, no --quick", file=sys.stderr)
+        return 2
+    # The log would say of each store without fsync that a power loss can take back its writes.
+    logging.getLogger("kvstore").setLevel(logging.ERROR)
+    begin = time.monotonic()
+    results: list[Result] = []
+    skipped: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="kvstore-bench-", dir=options.dir) as name:
+        directory = Path(name)
+        facts = machine(directory)
+        print("\n".join(facts), end="\n\n")
+        for result in _measure(options.only, options.quick, directory, skipped):
+            print(line(result), flush=True)
+            results.append(result)
+    missed = [result for result in results if result.passed is False]
+    print(f"\n{len(missed)} targets missed, {time.monotonic() - begin:.0f} s")
+    if options.write:
+        rewrite(PAGE, page(results, skipped, facts))
+    return 1 if missed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = [*inprocess.WORKLOADS, *SERVED]
+    parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmarks.")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
+    )
+    parser.add_argument("--quick", action="store_true", help="less of each, in 40 seconds")
+    parser.add_argument("--write", action="store_true", help=f"keep the results in {PAGE.name}")
+    parser.add_argument("--dir", help="put the data below this directory, of the disk to measure")
+    return parser
+
+
+def _measure(
+    only: Sequence[str] | None, quick: bool, directory: Path, skipped: list[str]
+) -> Iterator[Result]:
+    sizes = inprocess.Sizes.quick() if quick else inprocess.Sizes()
+    for name, workload in inprocess.WORKLOADS.items():
+        if not only or name in only:
+            with tempfile.TemporaryDirectory(dir=directory) as place:
+                yield from workload(Path(place), sizes)
+    wanted = [name for name in SERVED if not only or name in only]
+    if wanted and not is_installed("etcd"):
+        _skip(skipped, f"{', '.join(wanted)}: no etcd on PATH (Debian: etcd-server).")
+    elif wanted:
+        yield from _measure_served(wanted, quick, directory, skipped)
+
+
+def _measure_served(
+    wanted: Sequence[str], quick: bool, directory: Path, skipped: list[str]
+) -> Iterator[Result]:
+    load = Load.quick() if quick else Load()
+    with ExitStack() as stack:
+        pair = Pair(
+            stack.enter_context(kvstore_server(directory)), stack.enter_context(etcd(directory))
+        )
+        for name in wanted:
+            if name in served.WORKLOADS and not is_installed("h2load"):
+                _skip(skipped, f"{name}: no h2load on PATH (Debian: nghttp2-client).")
+                continue
+            yield from SERVED[name](pair, directory, load)
+
+
+def _skip(skipped: list[str], reason: str) -> None:
+    print(f"skipped {reason}")
+    skipped.append(reason)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""The servers that are measured, as child processes that end with their block."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import kvstore
+
+__all__ = ["StartFailed", "etcd", "free_port", "is_installed", "kvstore_server", "wait_for_port"]
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+
+
+class StartFailed(Exception):
+    """The child ended, or took no connection in time; the text holds the end of its log."""
+
+
+def is_installed(command: str) -> bool:
+    return shutil.which(command) is not None
+
+
+def free_port() -> int:
+    """A port of the loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def kvstore_server(directory: Path) -> Iterator[int]:
+    """`kvstore serve` on a new data directory; gives its port when it takes connections."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(directory / "kvstore")]
+    command += ["--listen-client-urls", url, "--advertise-client-urls", url]
+    with _running(command, directory / "kvstore.log", port):
+        yield port
+
+
+@contextmanager
+def etcd(directory: Path) -> Iterator[int]:
+    """A real etcd of one member on a new data directory, with its defaults otherwise."""
+    port = free_port()
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
+    command = ["etcd", "--data-dir", str(directory / "etcd"), "--log-outputs", "stderr"]
+    command += ["--logger", "zap", "--log-level", "error"]
+    command += ["--listen-client-urls", client, "--advertise-client-urls", client]
+    command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+    command += ["--initial-cluster", f"default={peer}"]
+    with _running(command, directory / "etcd.log", port):
+        yield port
+
+
+@contextmanager
+def _running(command: Sequence[str], log_path: Path, port: int) -> Iterator[None]:
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=Path(kvstore.__file__).parents[1],
+            env=_environment(),
+        )
+    try:
+        try:
+            wait_for_port(process, port)
+        except StartFailed as error:
+            raise StartFailed(f"{error}: {log_path.read_text(errors='replace')[-2000:]}") from None
+        yield
+    finally:
+        _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would configure a server or turn on costly checks."""
+    own = ("ETCD_", "ETCDCTL_", "KVSTORE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+
+
+def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    """Raises StartFailed when nothing listens in time."""
+    deadline_monotonic_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_monotonic_s:
+        if process.poll() is not None:
+            raise StartFailed(f"{process.args!r} ended with {process.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.002)
+    raise StartFailed(f"{process.args!r} took no connection in {START_TIMEOUT_S} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,73 @@
+"""The benchmarks run: every workload in process with next to nothing to do, and the reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import inprocess
+from bench.report import BEGIN, END, Result, line, page, rewrite
+
+TINY = inprocess.Sizes(
+    rounds=1, keys=20, gets=20, puts=20, writers=3, durable_s=0.02, listed=600, many=200
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", inprocess.WORKLOADS)
+def test_a_workload_gives_its_results(name: str, tmp_path: Path) -> None:
+    results = list(inprocess.WORKLOADS[name](tmp_path, TINY))
+    assert results
+    assert {name} == {result.workload for result in results}
+    assert all(result.value > 0 for result in results)
+
+
+class TestResult:
+    def test_a_rate_passes_from_its_target_on(self) -> None:
+        assert rate(10, target=10).passed
+        assert rate(9, target=10).passed is False
+
+    def test_a_time_passes_up_to_its_target(self) -> None:
+        assert time(10, target=10).passed
+        assert time(11, target=10).passed is False
+
+    def test_without_a_target_it_neither_passes_nor_fails(self) -> None:
+        assert rate(10).passed is None
+
+    def test_the_ratio_is_above_one_when_etcd_is_worse(self) -> None:
+        assert rate(10, peer=5).ratio == 2
+        assert time(5, peer=10).ratio == 2
+
+    def test_a_missed_target_stands_out(self) -> None:
+        assert ">= 10.0 /s: FAIL" in line(rate(9, target=10))
+
+
+class TestPage:
+    def test_results_go_between_the_marker_lines(self, tmp_path: Path) -> None:
+        path = tmp_path / "page.md"
+        path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+        text = page([rate(10, target=10), time(5, peer=10)], ["one: why."], ["a machine"])
+        rewrite(path, text)
+        written = path.read_text()
+        assert written.startswith("before\n")
+        assert written.endswith("\nafter\n")
+        assert "old" not in written
+        assert "| work | 10.0 /s | >= 10.0 /s | pass |" in written
+        assert "| work | 5.00 ms | 10.0 ms | 2.00 |" in written
+        assert "Skipped: one: why." in written
+
+    def test_a_page_without_marker_lines_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "page.md"
+        path.write_text("a page\n")
+        with pytest.raises(ValueError, match="has no lines"):
+            rewrite(path, "new")
+        assert path.read_text() == "a page\n"
+
+
+def rate(value: float, target: float | None = None, peer: float | None = None) -> Result:
+    return Result(workload="w", what="work", value=value, unit="/s", target=target, peer=peer)
+
+
+def time(value: float, target: float | None = None, peer: float | None = None) -> Result:
+    return Result(workload="w", what="work", value=value, unit="ms", target=target, peer=peer)
