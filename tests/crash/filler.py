@@ -84,4 +84,4 @@ def main(directory: Path, shortage: Limit | Ballast) -> None:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    main(path, {"limit": Limit, "ballast": Ballast}[sys.argv[2]](path))
+    main(path, Limit(path) if sys.argv[2] == "limit" else Ballast(path))

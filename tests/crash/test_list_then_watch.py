@@ -118,7 +118,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreProto
 class TestInProcess:
     @pytest.mark.parametrize("seed", range(2))
     def test_no_event_is_lost_or_doubled(self, store: StoreProtocol, seed: int) -> None:
-        assert run([store], seed, steps=30, readers=9) == []
+        assert run([store], seed, steps=60, readers=9) == []
 
 
 @pytest.mark.slow

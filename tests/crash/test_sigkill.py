@@ -61,10 +61,10 @@ class TestKill:
         judge = Judge()
         for seed in range(SEED, SEED + ROUNDS):
             told = crash_round(tmp_path, seed)
-            assert check_directory(tmp_path) == [], f"seed {seed}"
+            assert check_directory(str(tmp_path)) == [], f"seed {seed}"
             store = ThreadStore.open(open_backend(tmp_path))
             try:
                 assert judge.judge(store, told) == [], f"seed {seed}"
             finally:
                 store.close()
-        assert check_directory(tmp_path) == []
+        assert check_directory(str(tmp_path)) == []

@@ -74,7 +74,7 @@ class TestKill:
                 server.kill()
             load.wait()
             assert load.failures == []
-            assert check_directory(directory) == [], f"seed {seed}"
+            assert check_directory(str(directory)) == [], f"seed {seed}"
             server.start()
             store = GrpcStore(server.target, timeout_s=20.0)
             try:

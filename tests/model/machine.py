@@ -148,29 +148,50 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- what a kind of store fills in
 
-    def do_range(self, op: RangeOp) -> Any: ...
-    def do_txn(self, txn: Txn) -> Any: ...
+    def do_range(self, op: RangeOp) -> Any:
+        raise NotImplementedError
+
+    def do_txn(self, txn: Txn) -> Any:
+        raise NotImplementedError
+
     def do_compact(self, revision: int) -> Any:
         """Returns the header revision."""
+        raise NotImplementedError
 
     def do_grant(self, ttl_s: int, lease_id: int) -> Any:
         """Returns the real TTL."""
+        raise NotImplementedError
 
     def do_revoke(self, lease_id: int) -> Any:
         """Returns the header revision."""
+        raise NotImplementedError
 
-    def do_keep_alive(self, lease_id: int) -> int: ...
+    def do_keep_alive(self, lease_id: int) -> int:
+        """Returns the TTL, 0 for a lease that is gone."""
+        raise NotImplementedError
+
     def do_lease_keys(self, lease_id: int) -> tuple[int, tuple[bytes, ...]]:
         """The granted TTL (0: unknown) and the attached keys."""
+        raise NotImplementedError
 
-    def do_leases(self) -> list[int]: ...
-    def do_expire(self, limit: int) -> None: ...
-    def new_stream(self) -> Any: ...
+    def do_leases(self) -> list[int]:
+        raise NotImplementedError
+
+    def do_expire(self, limit: int) -> None:
+        """Revoke what is due, at least `limit` leases of it if there are as many."""
+        raise NotImplementedError
+
+    def new_stream(self) -> Any:
+        raise NotImplementedError
+
     def pull(self, log: StreamLog) -> WatchMessage | None:
         """The next message if there is one now."""
+        raise NotImplementedError
 
     def drain(self, log: StreamLog) -> None:
         """Take messages until nothing more comes."""
+        while (message := self.pull(log)) is not None:
+            log.take(message, self.durable)
 
     def decided(self, model: Model) -> None:
         self.head = self.durable = model
@@ -219,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
             return model.compact(revision)
 
         self.decide(in_model, lambda: self.do_compact(revision))
-        self.compactions.add(self.head.compact_revision)
+        self.compactions |= {self.head.compact_revision} - {-1}
 
     # -- leases
 

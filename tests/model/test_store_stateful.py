@@ -202,10 +202,6 @@ class EngineMachine(StoreMachine):
                 return message  # type: ignore[no-any-return]
         raise AssertionError(f"{log.stream} has work and never does it")
 
-    def drain(self, log: StreamLog) -> None:
-        while (message := self.pull(log)) is not None:
-            log.take(message, self.durable)
-
     @rule()
     def tick_progress(self) -> None:
         for log in self.streams:
@@ -328,10 +324,6 @@ class ThreadStoreMachine(StoreMachine):
 
     def pull(self, log: StreamLog) -> WatchMessage | None:
         return log.stream.next(0)  # type: ignore[no-any-return]
-
-    def drain(self, log: StreamLog) -> None:
-        while (message := self.pull(log)) is not None:
-            log.take(message, self.durable)
 
     @rule(several=st.lists(txns(), min_size=1, max_size=3))
     def streamed_read(self, several: list[Txn]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from kvstore.types import Event, EventType, WatchCreate, WatchMessage
 from tests.model.model import Model
+from tests.support.watch_guarantees import History, Recording, violations
 
 __all__ = ["Received", "WatchRecord"]
 
@@ -22,7 +23,7 @@ class WatchRecord:
     """Every message of one watch id, from its created answer on."""
 
     def __init__(self, request: WatchCreate, watch_id: int, created_at: int) -> None:
-        self.request, self.watch_id = request, watch_id
+        self.request, self.watch_id, self.created_at = request, watch_id, created_at
         self.first = request.start_revision or created_at + 1
         self.received: list[Received] = []
         self.ended: WatchMessage | None = None
@@ -48,7 +49,7 @@ class WatchRecord:
         return seen
 
     def problems(
-        self, model: Model, compactions: Iterable[int], upto: int | None = None
+        self, model: Model, compactions: Collection[int], upto: int | None = None
     ) -> list[str]:
         """Sentences about every broken guarantee; `upto`: everything to there must have come."""
         found = [*self._ordered(), *self._bookmarks()]
@@ -60,7 +61,17 @@ class WatchRecord:
             expected, got = _newest_only(expected, revision), _newest_only(got, revision)
         if got != expected:
             found.append(f"{self.request} was sent {got}, and the history has {expected}")
+        if not compactions and not _rewrites(model):
+            recording = Recording(self.request, [*self._messages()])
+            history = [event for events in model.events.values() for event in events]
+            plain = [event._replace(prev_kv=None) for event in history]
+            found += violations(recording, History(plain))
         return found
+
+    def _messages(self) -> Iterable[WatchMessage]:
+        """As a client records them, with the created answer before all others."""
+        yield WatchMessage(self.watch_id, self.created_at, created=True)
+        yield from (received.message for received in self.received)
 
     def _expected(self, model: Model, last: int) -> list[Event]:
         history = model.watch(self.request.range, self.first, self.request.filters)
@@ -111,6 +122,13 @@ class WatchRecord:
                 0,
             ):
                 yield f"a DELETE event with more than key and revision: {event}"
+
+
+def _rewrites(model: Model) -> bool:
+    """Has any revision two events of one key? What is a create is then not seen from outside."""
+    return any(
+        len({event.kv.key for event in events}) < len(events) for events in model.events.values()
+    )
 
 
 def _newest_only(events: list[Event], revision: int) -> list[Event]:
