@@ -8,6 +8,7 @@ etcd34, etcd37      GrpcStore to a real etcd
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,8 @@ _TIMEOUT_S = 60.0
 
 
 class _Server(Protocol):
+    data_dir: Path
+
     @property
     def target(self) -> str: ...
     def kill(self) -> None: ...
@@ -59,6 +62,8 @@ class Site:
         self.store.close()
         if self.server is not None:
             self.server.kill()
+            # etcd sets 64 MB aside for its log: hundreds of tests would fill the disk.
+            shutil.rmtree(self.server.data_dir, ignore_errors=True)
 
 
 def open_site(target: str, directory: Path, flags: Sequence[str] = ()) -> Site:
