@@ -29,7 +29,12 @@ from kvstore.types import (
 
 __all__ = ["GrpcStore", "GrpcWatchStream", "RemoteError"]
 
-_UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A connection of its own: another one's wait after a failure does not hold this one up.
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -65,9 +70,9 @@ class GrpcStore:
         self._closed = False
         self._watches: WeakSet[GrpcWatchStream] = WeakSet()
         self._channel = (
-            grpc.insecure_channel(target, options=_UNLIMITED)
+            grpc.insecure_channel(target, options=_OPTIONS)
             if credentials is None
-            else grpc.secure_channel(target, credentials, options=_UNLIMITED)
+            else grpc.secure_channel(target, credentials, options=_OPTIONS)
         )
 
     def __repr__(self) -> str:
