@@ -30,7 +30,7 @@ from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog, outcome
 from tests.model.model import Model, ModelLease
 from tests.model.strategies import txns
 
-EXAMPLES = int(os.environ.get("KVSTORE_MODEL_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("KVSTORE_MODEL_EXAMPLES", "300"))
 
 
 class EngineMachine(StoreMachine):
