@@ -94,15 +94,15 @@ class TestHeader:
         )
         assert (response.header.revision, response.header.member_id != 0) == (2, True)
         first, second, third, fourth, nested = response.responses
-        parts = (
-            first.response_range,
-            second.response_put,
-            third.response_delete_range,
-            fourth.response_range,
-            nested.response_txn.responses[0].response_put,
+        headers = (
+            first.response_range.header,
+            second.response_put.header,
+            third.response_delete_range.header,
+            fourth.response_range.header,
+            nested.response_txn.responses[0].response_put.header,
         )
-        for part, at in zip(parts, (1, 2, 2, 2, 2), strict=True):
-            assert rpc_pb2.ResponseHeader(revision=at) == part.header
+        expected = [rpc_pb2.ResponseHeader(revision=at) for at in (1, 2, 2, 2, 2)]
+        assert expected == list(headers)
         assert nested.response_txn.HasField("header")
         assert rpc_pb2.ResponseHeader() == nested.response_txn.header
 

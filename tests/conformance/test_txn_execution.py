@@ -19,6 +19,7 @@ from kvstore.types import (
     CompareTarget,
     DeleteRangeOp,
     DeleteRangeResult,
+    Op,
     PutOp,
     PutResult,
     RangeOp,
@@ -237,10 +238,11 @@ class TestAllOrNothing:
         for n in range(4):
             put(store, b"k", b"%d" % n)
         store.compact(4)
-        for ops in (
+        orders: tuple[list[Op], ...] = (
             [PutOp(b"k", b"new"), RangeOp(KeyRange(b"k"), revision=3)],
             [RangeOp(KeyRange(b"k"), revision=3), PutOp(b"k", b"new")],
-        ):
+        )
+        for ops in orders:
             with pytest.raises(Compacted):
                 commit(store, ops)
         assert (values(get_all(store)), revision(store)) == ({b"k": b"3"}, 5)
@@ -250,7 +252,7 @@ class TestAllOrNothing:
     def test_negative_revision_is_taken_literally_inside_a_txn(self, store: StoreProtocol) -> None:
         for n in range(3):
             put(store, b"k", b"%d" % n)
-        ops = [PutOp(b"other"), RangeOp(KeyRange(b"k"), revision=-1)]
+        ops: list[Op] = [PutOp(b"other"), RangeOp(KeyRange(b"k"), revision=-1)]
         store.compact(3)
         with pytest.raises(Compacted):
             commit(store, ops)

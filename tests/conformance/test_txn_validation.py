@@ -158,7 +158,7 @@ class TestBadOps:
 
     def test_unknown_sort_option_in_a_txn_is_refused(self, store: StoreProtocol) -> None:
         # 3.4.23 takes no notice of an unknown sort order
-        ops = [PutOp(b"k"), RangeOp(KeyRange(b"k"), sort_order=9)]
+        ops: list[Op] = [PutOp(b"k"), RangeOp(KeyRange(b"k"), sort_order=9)]
         if store_version(store) < (3, 5):
             assert commit(store, ops).succeeded
             return
