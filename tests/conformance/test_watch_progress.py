@@ -126,7 +126,12 @@ class TestOnRequest:
             pass
         watching.until_mark()
         recording = Recording.of(WatchCreate(KeyRange(*ALL)), watching.messages, 0, last)
-        assert violations(recording, History.read(store)) == []
+        broken = violations(recording, History.read(store))
+        if store_version(store) < (3, 5):
+            # Progress of 3.4.23 may overtake events, so that it proves nothing about them.
+            doubtful = ("bookmarkable", "reliable")
+            broken = [each for each in broken if not each.startswith(doubtful)]
+        assert not broken
 
 
 class TestOnTimer:
