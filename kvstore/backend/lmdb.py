@@ -10,7 +10,6 @@ commit writes anyway. Log keys only grow, so a commit touches few pages.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -36,6 +35,7 @@ __all__ = ["DATA_FILE", "LOCK_FILE", "LmdbBackend"]
 
 DATA_FILE = "data.lmdb"
 LOCK_FILE = "LOCK"
+_PROBE_BYTES = 1 << 20
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -112,10 +112,32 @@ class LmdbBackend:
         except lmdb.MapFullError as error:
             raise MapFull from error
         except lmdb.Error as error:
-            code = _errno(error)
-            if code in _OUT_OF_SPACE and self._env.info()["last_txnid"] == before:
+            if self._is_untouched(before) and self._is_out_of_space(batch):
                 raise BackendFull(f"the disk is full: {error}") from error
             raise CommitUncertain(f"the outcome of a commit is unknown: {error}") from error
+
+    def _is_untouched(self, last_transaction: int) -> bool:
+        """Did a failed commit certainly end before LMDB wrote its meta page?
+
+        A failure at the meta page makes LMDB refuse every further transaction.
+        """
+        try:
+            self._env.begin(write=True).abort()
+        except lmdb.Error:
+            return False
+        return bool(self._env.info()["last_txnid"] == last_transaction)
+
+    def _is_out_of_space(self, batch: WriteBatch) -> bool:
+        """Is there no room to grow the file? LMDB says 'input/output error' of a short write."""
+        size = sum(len(value) for _, value in batch.appends)
+        file = os.open(self._dir / DATA_FILE, os.O_RDWR)
+        try:
+            os.posix_fallocate(file, os.fstat(file).st_size, max(2 * size, _PROBE_BYTES))
+        except OSError as error:
+            return error.errno in _OUT_OF_SPACE
+        finally:
+            os.close(file)
+        return False
 
     def _write(self, txn: Any, batch: WriteBatch) -> None:
         for table, key in batch.deletes:
@@ -205,15 +227,3 @@ def _lock(directory: Path) -> Any:
     file.write(str(os.getpid()))
     file.flush()
     return file
-
-
-def _errno(error: Exception) -> int:
-    """py-lmdb puts the system's text into the message and keeps no number."""
-    text = str(error)
-    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        if os.strerror(code) in text:
-            return code
-    with contextlib.suppress(AttributeError, IndexError):
-        if isinstance(error.args[1], int):
-            return int(error.args[1])
-    return 0

@@ -360,15 +360,16 @@ class Engine:
         self._undropped += [packed for decision in undone for packed in decision.dropped]
         self.head = self.durable
         self.compacted_head = self.compacted
-        self.sequence = self.durable_sequence
+        self.durable_sequence = self.sequence  # numbers are not used twice; the shell tells waiters
         if any(decision.dropped or decision.compacted is not None for decision in undone):
             self._compacting = self._compacting or []
 
     def _restore_lease(self, lease_id: int, now: float) -> None:
+        # If the lease was durable, the first thing undone is its revocation, which touched all of
+        # its keys; so nothing is lost by beginning without any.
+        self.lessor.remove(lease_id)
         ttl_s = self._reader.lease_ttl_s(lease_id)
-        if ttl_s is None:
-            self.lessor.remove(lease_id)
-        elif lease_id not in self.lessor:
+        if ttl_s is not None:
             self.lessor.grant(lease_id, ttl_s, now)
 
     def _restore_key(self, key: bytes, below: int) -> None:
@@ -445,6 +446,8 @@ class Engine:
         for change in cast("Iterable[Change]", changes):
             if not change.has_prev:
                 change.has_prev = True
+                if change.is_create:
+                    continue  # also after a delete in the same revision
                 entry = self.index.get(change.key)
                 main = change.packed >> 32
                 packed = entry_at(entry, main << 32) if entry is not None else 0

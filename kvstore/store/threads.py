@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -46,6 +47,16 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+class _Waiter:
+    """A thread whose decision is in no commit yet, or in one that has not ended."""
+
+    __slots__ = ("error", "is_done", "sequence")
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence, self.is_done = sequence, False
+        self.error: StoreError | None = None
+
+
 class ThreadStore:
     """Implements StoreProtocol. Safe for many threads; not across fork."""
 
@@ -59,7 +70,7 @@ class ThreadStore:
         self._changed = threading.Condition(self._lock)  # a commit ended
         self._chores = threading.Condition(self._lock)  # the housekeeper should look again
         self._is_leading = False
-        self._rollbacks = 0
+        self._waiters: deque[_Waiter] = deque()
         self._error: StoreError | None = None
         self._pid = os.getpid()
         self._streams: set[ThreadWatchStream] = set()
@@ -226,16 +237,18 @@ class ThreadStore:
     # -- commits; all with the lock held ---------------------------------------------------------
 
     def _when_durable(self, applied: Applied[T]) -> T:
-        engine, rollbacks = self._engine, self._rollbacks
-        while engine.durable_sequence < applied.sequence:
-            if self._is_leading:
-                self._changed.wait()
-            elif engine.has_outbox:
-                self._lead()
-            if self._rollbacks != rollbacks:
-                raise NoSpace
-            if self._error is not None and engine.durable_sequence < applied.sequence:
-                raise self._error
+        if applied.sequence > self._engine.durable_sequence:
+            waiter = _Waiter(applied.sequence)
+            self._waiters.append(waiter)
+            while not waiter.is_done:
+                if self._is_leading:
+                    self._changed.wait()
+                elif self._error is None:
+                    self._lead()
+                else:
+                    raise self._error
+            if waiter.error is not None:
+                raise waiter.error
         return applied.result
 
     def _settle(self) -> None:
@@ -269,12 +282,17 @@ class ThreadStore:
         if outcome.error is None:
             self._reader.refresh()
             self._engine.publish(batch.last_sequence)
+            waiters, durable = self._waiters, self._engine.durable_sequence
+            while waiters and waiters[0].sequence <= durable:
+                waiters.popleft().is_done = True
         elif outcome.is_clean:
             log.error(
                 "a commit was refused and everything not durable is taken back: %s", outcome.error
             )
             self._engine.rollback(self._options.clock())
-            self._rollbacks += 1
+            for waiter in self._waiters:
+                waiter.error, waiter.is_done = NoSpace(), True
+            self._waiters.clear()
         else:
             log.critical(
                 "the store has failed, writes are refused until it is reopened: %s", outcome.error

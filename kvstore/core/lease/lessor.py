@@ -100,6 +100,7 @@ class Lessor:
                 due.append(lease_id)
         for lease_id, expires_at in again.items():
             heapq.heappush(heap, (expires_at, lease_id))
+        due.sort(key=lambda lease_id: again[lease_id])
         return due
 
     def next_expiry(self) -> float | None:

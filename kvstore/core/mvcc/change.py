@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from kvstore.core.mvcc.record import WireSequence, decode, varint, wire
+from kvstore.core.mvcc.record import WireSequence, decode, numbers_of, varint, wire
 from kvstore.core.mvcc.revision import TOMBSTONE
 from kvstore.types import Event, EventType
 
@@ -31,6 +31,11 @@ class Change:
     @property
     def is_delete(self) -> bool:
         return bool(self.packed & TOMBSTONE)
+
+    @property
+    def is_create(self) -> bool:
+        create, mod, _, _ = numbers_of(self.record)
+        return create == mod
 
     @property
     def size_bytes(self) -> int:

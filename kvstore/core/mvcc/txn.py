@@ -120,12 +120,9 @@ class TxnRun:
             wanted = operand if isinstance(operand, bytes) else b""
             sign = (stored > wanted) - (stored < wanted)
         else:
-            number = 0 if entry is None else self._number(target, entry)
-            if number is None:
-                sign = 0
-            else:
-                against = operand if isinstance(operand, int) else 0
-                sign = (number > against) - (number < against)
+            against = operand if isinstance(operand, int) else 0
+            number = self._number(target, entry, otherwise=against)
+            sign = (number > against) - (number < against)
         match compare.result:
             case CompareResult.EQUAL:
                 return sign == 0
@@ -137,18 +134,18 @@ class TxnRun:
                 return sign < 0
         return True
 
-    def _number(self, target: int, entry: Entry) -> int | None:
-        """What a compare looks at; None for an unknown target, which equals everything."""
+    def _number(self, target: int, entry: Entry | None, *, otherwise: int) -> int:
+        """What a compare looks at, 0 for a missing key; `otherwise` for an unknown target."""
         match target:
             case CompareTarget.MOD:
-                return entry_last(entry) >> 32
+                return entry_last(entry) >> 32 if entry else 0
             case CompareTarget.VERSION:
-                return entry_version(entry)
+                return entry_version(entry) if entry else 0
             case CompareTarget.CREATE:
-                return entry_create(entry)
+                return entry_create(entry) if entry else 0
             case CompareTarget.LEASE:
-                return lease_of(self._head.record(entry_last(entry)))
-        return None
+                return lease_of(self._head.record(entry_last(entry))) if entry else 0
+        return otherwise
 
     # -- second pass: can it run? ----------------------------------------------------------------
 
