@@ -24,7 +24,7 @@ from kvstore.store.committer import Committer, Outcome, commit_once
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
-from kvstore.store.recovery import recover
+from kvstore.store.start import start_engine, status_of, verify
 from kvstore.types import (
     CompactResult,
     KeyValue,
@@ -72,16 +72,7 @@ class LoopStore:
         """Read the backend and take it over; `close` closes it. Raises CorruptStore."""
         options = options or StoreOptions()
         loop = asyncio.get_running_loop()
-        recovered = await loop.run_in_executor(None, recover, backend)
-        reader = SnapshotReader(backend)
-        engine = Engine(
-            reader,
-            recovered,
-            now=options.clock(),
-            max_txn_ops=options.max_txn_ops,
-            min_lease_ttl_s=options.min_lease_ttl_s,
-            max_request_bytes=options.max_request_bytes,
-        )
+        engine, reader = await loop.run_in_executor(None, start_engine, backend, options)
         return cls(backend, engine, reader, options)
 
     def __repr__(self) -> str:
@@ -146,18 +137,7 @@ class LoopStore:
 
     def status(self) -> StoreStatus:
         self._check_open()
-        engine = self._engine
-        allocated, in_use = self._backend.size_bytes()
-        return StoreStatus(
-            engine.durable,
-            engine.compacted,
-            allocated,
-            in_use,
-            engine.write_index,
-            len(engine.index),
-            len(engine.lessor),
-            engine.hub.watchers,
-        )
+        return status_of(self._engine, self._backend)
 
     # -- writes ----------------------------------------------------------------------------------
 
@@ -392,6 +372,7 @@ class LoopStore:
             stream.close()
         if self._committer is not None:
             await self._committer.close()
+        verify(self._engine)
         self._reader.close()
         self._backend.close()
 

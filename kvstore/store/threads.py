@@ -26,7 +26,7 @@ from kvstore.store.committer import Outcome, commit_once
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
-from kvstore.store.recovery import recover
+from kvstore.store.start import start_engine, status_of, verify
 from kvstore.types import (
     CompactResult,
     KeyValue,
@@ -83,16 +83,7 @@ class ThreadStore:
     def open(cls, backend: Backend, *, options: StoreOptions | None = None) -> ThreadStore:
         """Read the backend and take it over; `close` closes it. Raises CorruptStore."""
         options = options or StoreOptions()
-        recovered = recover(backend)
-        reader = SnapshotReader(backend)
-        engine = Engine(
-            reader,
-            recovered,
-            now=options.clock(),
-            max_txn_ops=options.max_txn_ops,
-            min_lease_ttl_s=options.min_lease_ttl_s,
-            max_request_bytes=options.max_request_bytes,
-        )
+        engine, reader = start_engine(backend, options)
         return cls(backend, engine, reader, options)
 
     def __repr__(self) -> str:
@@ -137,18 +128,7 @@ class ThreadStore:
     def status(self) -> StoreStatus:
         with self._lock:
             self._check_open()
-            engine = self._engine
-            allocated, in_use = self._backend.size_bytes()
-            return StoreStatus(
-                engine.durable,
-                engine.compacted,
-                allocated,
-                in_use,
-                engine.write_index,
-                len(engine.index),
-                len(engine.lessor),
-                engine.hub.watchers,
-            )
+            return status_of(self._engine, self._backend)
 
     # -- writes ----------------------------------------------------------------------------------
 
@@ -394,6 +374,7 @@ class ThreadStore:
         if self._housekeeper is not None and self._housekeeper is not threading.current_thread():
             self._housekeeper.join()
         with self._lock:
+            verify(self._engine)
             self._reader.close()
             self._backend.close()
 
