@@ -55,3 +55,6 @@ MIN_PROGRESS_NOTIFY_INTERVAL_S: Final = 0.1
 
 MAP_SIZE_BYTES: Final = 1 << 30
 """First size of the memory map; it doubles when it is full."""
+
+RECENT_TURNS: Final = 20_000
+"""Births and deaths of keys that are remembered, so that a count soon after is no walk."""

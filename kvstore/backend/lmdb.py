@@ -55,6 +55,7 @@ class LmdbBackend:
         """
         self.is_fast = not fsync
         self._dir, self._fsync = Path(path), fsync
+        self._pid = os.getpid()
         if not create and not (self._dir / DATA_FILE).exists():
             raise OpenError(f"{self._dir} holds no store: there is no {DATA_FILE} in it")
         try:
@@ -173,6 +174,8 @@ class LmdbBackend:
 
     def close(self) -> None:
         self._env.close()
+        if self._pid == os.getpid():
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # a forked child has the file open, too
         self._lock.close()
 
 

@@ -55,6 +55,7 @@ from kvstore.limits import (
     PENDING_BYTES,
 )
 from kvstore.types import Event, Lease, LeaseStatus, RangeOp, RangeResult, Txn, TxnResult
+from kvstore.verify import invariant
 
 __all__ = ["Applied", "Batch", "Engine", "Recovered"]
 
@@ -125,6 +126,7 @@ class Engine:
         self._max_txn_ops, self._min_lease_ttl_s = max_txn_ops, min_lease_ttl_s
         self._max_request_bytes = max_request_bytes
         self.index = recovered.index
+        self.index.begin_turns(recovered.revision)
         self.head = self.durable = recovered.revision
         self.compacted_head = self.compacted = recovered.compact_revision
         self.sequence = self.durable_sequence = 0
@@ -269,14 +271,18 @@ class Engine:
             return False
         decision = self._begin(is_request=False)
         self._now_writing = None
-        keys, self._compacting = self._compacting[-max_keys:], self._compacting[:-max_keys]
+        keys = self._compacting[-max_keys:]
+        del self._compacting[-max_keys:]
         decision.dropped, self._undropped = self._undropped, []
         for key in keys:
             decision.dropped += self.index.compact(key, self.compacted)
         decision.size_bytes = 64 * len(decision.dropped)
         if not self._compacting:
             self._compacting = None
-            decision.compacted = self.compacted
+            if (
+                self.compacted == self.compacted_head
+            ):  # else a newer mark is on its way: stay unfinished
+                decision.compacted = self.compacted
         self._decide(decision, None, None)
         return self._compacting is not None
 
@@ -312,6 +318,7 @@ class Engine:
 
     def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
         """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
+        invariant(not self._in_commit, "the last commit has neither been published nor taken back")
         decisions: list[Decision] = []
         size = 0
         while self._outbox and (not decisions or size < max_bytes):
@@ -400,12 +407,14 @@ class Engine:
         return cast("list[WatchedChange]", changes), next_revision
 
     def _history_by_index(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
-        below = bound(self.durable)
-        found = sorted(
-            (packed, key)
-            for key in self.index.known(key_range)
-            for packed in self.index.since(key, first << 32, below)
-        )
+        end = self.durable + 1
+        found: list[tuple[int, bytes]] = []
+        for key in self.index.known(key_range):
+            revisions = self.index.since(key, first << 32, end << 32, CATCH_UP_REVISIONS + 1)
+            found += [(packed, key) for packed in revisions]
+            if len(revisions) > CATCH_UP_REVISIONS:  # cut: what other keys have beyond must wait
+                end = min(end, main_of(revisions[-1]))
+        found = sorted(one for one in found if one[0] < end << 32)
         changes: list[Change] = []
         pace = _Pace()
         for start in range(0, len(found), 256):
@@ -415,7 +424,7 @@ class Engine:
                 if pace.is_over(packed >> 32, len(record)):
                     return changes, packed >> 32
                 changes.append(Change(packed, key, record))
-        return changes, self.durable + 1
+        return changes, end
 
     def _history_by_scan(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
         rows = self._reader.scan(first << 32, CATCH_UP_SCAN_ROWS)

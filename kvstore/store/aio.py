@@ -11,16 +11,24 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
-from kvstore.errors import Compacted, NoSpace, StoreClosed, StoreError, StoreFailed
+from kvstore.errors import (
+    Compacted,
+    KeyNotFound,
+    NoSpace,
+    StateError,
+    StoreClosed,
+    StoreError,
+    StoreFailed,
+)
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, RANGE_SLICE_KEYS
-from kvstore.store.committer import Committer, Outcome, commit_once
+from kvstore.store.committer import Committer, Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
@@ -42,7 +50,16 @@ from kvstore.types import (
 __all__ = ["LoopStore", "LoopWatchStream"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
+RETRY_S = 1.0
+"""Pause before housekeeping tries again on a full disk."""
 log = logging.getLogger(__name__)
+
+
+class _Refusal(NamedTuple):
+    """What a waiter gets instead of a result."""
+
+    error: StoreError
 
 
 class LoopStore:
@@ -143,17 +160,16 @@ class LoopStore:
 
     def apply(self, txn: Txn) -> asyncio.Future[TxnResult]:
         """Decide at once; the future is done when the result is durable. Raises as `txn`."""
-        self._check_writable()
-        return self._when_durable(self._engine.txn(txn))
+        return self._decide(self._engine.txn, txn)
 
     async def txn(self, txn: Txn) -> TxnResult:
         return await self.apply(txn)
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
-        self._check_writable()
-        header = await self._when_durable(self._engine.compact(revision))
+        header = await self._decide(self._engine.compact, revision)
         if physical and self._compaction is not None:
-            await asyncio.shield(self._compaction)
+            await asyncio.wait([self._compaction])
+            self._check_writable()
         return CompactResult(header)
 
     # -- leases ----------------------------------------------------------------------------------
@@ -161,38 +177,39 @@ class LoopStore:
     async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
         self._check_writable()
         lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
-        applied = self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
-        lease = await self._when_durable(applied)
+        granted = self._decide(self._engine.lease_grant, ttl_s, lease_id, self._options.clock())
         self._arm_expiry()
-        return lease
+        return await granted
 
     async def lease_revoke(self, lease_id: int) -> int:
-        self._check_writable()
-        return await self._when_durable(self._engine.lease_revoke(lease_id))
+        return await self._decide(self._engine.lease_revoke, lease_id)
 
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         self._check_open()
-        applied = self._engine.lease_keep_alive(lease_id, self._options.clock())
-        revision = self._engine.durable
-        while not applied.result and lease_id in self._engine.lessor:
-            # Its time is up: say so only when its keys are gone.
-            self._check_writable()
+        engine, lease = self._engine, self._engine.lessor.get(lease_id)
+        applied = engine.lease_keep_alive(lease_id, self._options.clock())
+        revision = engine.durable
+        if applied.result:
+            await self._when_durable(applied)
+            return Lease(lease_id, applied.result, revision)
+        while lease is not None and engine.lessor.get(lease_id) is lease:
+            self._check_writable()  # its time is up: revoke it before saying so
             self.expire_due()
             await self._settled()
-            revision = self._engine.durable
-        if applied.sequence > self._engine.durable_sequence:
-            await self._when_durable(applied)
-        return Lease(lease_id, applied.result, revision)
+        await self._settled()
+        return Lease(lease_id, 0, engine.durable)
 
     async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
         self._check_open()
+        status = self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
         await self._settled()
-        return self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
+        return status._replace(revision=self._engine.durable)
 
     async def lease_leases(self) -> list[int]:
         self._check_open()
+        leases = self._engine.lessor.by_remaining()
         await self._settled()
-        return self._engine.lessor.by_remaining()
+        return leases
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -246,11 +263,25 @@ class LoopStore:
 
     # -- commits ---------------------------------------------------------------------------------
 
+    def _decide(
+        self, decide: Callable[P, Applied[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Decide; a refusal that may rest on what is not durable yet waits as an answer does."""
+        self._check_writable()
+        try:
+            applied = decide(*args, **kwargs)
+        except (StateError, KeyNotFound) as error:
+            if self._engine.sequence <= self._engine.durable_sequence:
+                raise
+            return self._when_durable(Applied(self._engine.sequence, cast("T", _Refusal(error))))
+        return self._when_durable(applied)
+
     def _when_durable(self, applied: Applied[T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
         if applied.sequence <= self._engine.durable_sequence:
             future.set_result(applied.result)
         else:
+            self._check_writable()
             self._waiters.append((applied.sequence, future, applied.result))
             self._flush_soon()
         return future
@@ -258,7 +289,6 @@ class LoopStore:
     async def _settled(self) -> None:
         """Wait until everything decided by now is durable."""
         if self._engine.sequence > self._engine.durable_sequence:
-            self._check_writable()
             await self._when_durable(Applied(self._engine.sequence, None))
 
     def _flush_soon(self) -> None:
@@ -270,7 +300,7 @@ class LoopStore:
         self._flush_is_due = False
         if self._is_committing or self._error is not None:
             return
-        while self._engine.has_outbox:
+        while self._engine.has_outbox and self._error is None:
             batch = self._engine.take_batch()
             if self._committer is not None:
                 self._is_committing = True
@@ -288,10 +318,10 @@ class LoopStore:
         if outcome.error is not None and self._error is not None:
             return
         if outcome.is_map_full:
-            self._reader.pause()
-            self._backend.grow()
-            self._reader.resume()
-            if self._committer is None:
+            outcome = grow_map(self._backend, self._reader)
+            if outcome.error is not None:
+                self._conclude(batch, outcome)
+            elif self._committer is None:
                 self._conclude(batch, commit_once(self._backend, batch))
             else:
                 self._is_committing = True
@@ -303,7 +333,10 @@ class LoopStore:
             while waiters and waiters[0][0] <= durable:
                 _, future, result = waiters.popleft()
                 if not future.done():
-                    future.set_result(result)
+                    if type(result) is _Refusal:
+                        future.set_exception(result.error)
+                    else:
+                        future.set_result(result)
             self._after_commit()
         elif outcome.is_clean:
             log.error(
@@ -311,6 +344,7 @@ class LoopStore:
             )
             self._engine.rollback(self._options.clock())
             self._reject(NoSpace())
+            self._after_commit()
         else:
             log.critical(
                 "the store has failed, writes are refused until it is reopened: %s", outcome.error
@@ -329,8 +363,10 @@ class LoopStore:
             self._flush_soon()
             try:
                 await self._settled()
-            except StoreError as error:
-                log.warning("a compaction step failed, it goes on at the next commit: %s", error)
+            except NoSpace:
+                await asyncio.sleep(RETRY_S)
+                continue
+            except StoreError:
                 return
             if self._engine.is_compacting:
                 await asyncio.sleep(self._options.compaction_sleep_s)

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from kvstore.backend.interface import Backend, BackendFull, MapFull
 from kvstore.core.engine import Batch
+from kvstore.store.reader import SnapshotReader
 from kvstore.store.rows import to_write_batch
 
-__all__ = ["Committer", "Outcome", "commit_once"]
+__all__ = ["Committer", "Outcome", "commit_once", "grow_map"]
 
 
 class Outcome(NamedTuple):
@@ -37,6 +38,19 @@ def commit_once(backend: Backend, batch: Batch) -> Outcome:
     """Blocking. Never raises: whatever went wrong is in the outcome."""
     try:
         backend.commit(to_write_batch(batch))
+    except Exception as error:
+        return Outcome(error)
+    return Outcome()
+
+
+def grow_map(backend: Backend, reader: SnapshotReader) -> Outcome:
+    """Make room after a full map. A failure leaves the reader as good as it can be."""
+    try:
+        reader.pause()
+        try:
+            backend.grow()
+        finally:
+            reader.resume()
     except Exception as error:
         return Outcome(error)
     return Outcome()

@@ -13,16 +13,16 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
-from kvstore.errors import NoSpace, StoreClosed, StoreError, StoreFailed
+from kvstore.errors import KeyNotFound, NoSpace, StateError, StoreClosed, StoreError, StoreFailed
 from kvstore.limits import EXPIRE_LEASES_PER_TICK
-from kvstore.store.committer import Outcome, commit_once
+from kvstore.store.committer import Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
@@ -44,6 +44,7 @@ from kvstore.types import (
 __all__ = ["ThreadStore", "ThreadWatchStream"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 
@@ -134,16 +135,16 @@ class ThreadStore:
 
     def txn(self, txn: Txn) -> TxnResult:
         with self._lock:
-            self._check_writable()
-            return self._when_durable(self._engine.txn(txn))
+            return self._when_durable(self._decide(self._engine.txn, txn))
 
     def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
         with self._lock:
-            self._check_writable()
-            header = self._when_durable(self._engine.compact(revision))
+            header = self._when_durable(self._decide(self._engine.compact, revision))
             self._keep_house()
             while physical and self._engine.is_compacting:
                 self._compaction_step()
+            if physical:
+                self._settle()  # the last step may be the housekeeper's, still being committed
             return CompactResult(header)
 
     # -- leases ----------------------------------------------------------------------------------
@@ -152,41 +153,43 @@ class ThreadStore:
         with self._lock:
             self._check_writable()
             lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
-            applied = self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
-            lease = self._when_durable(applied)
+            now = self._options.clock()
+            applied = self._decide(self._engine.lease_grant, ttl_s, lease_id, now)
             self._keep_house()
-            return lease
+            return self._when_durable(applied)
 
     def lease_revoke(self, lease_id: int) -> int:
         with self._lock:
-            self._check_writable()
-            return self._when_durable(self._engine.lease_revoke(lease_id))
+            return self._when_durable(self._decide(self._engine.lease_revoke, lease_id))
 
     def lease_keep_alive(self, lease_id: int) -> Lease:
         with self._lock:
             self._check_open()
-            applied = self._engine.lease_keep_alive(lease_id, self._options.clock())
-            revision = self._engine.durable
-            while not applied.result and lease_id in self._engine.lessor:
-                # Its time is up: say so only when its keys are gone.
-                self._check_writable()
-                self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
+            engine, lease = self._engine, self._engine.lessor.get(lease_id)
+            applied = engine.lease_keep_alive(lease_id, self._options.clock())
+            revision = engine.durable
+            if applied.result:
+                return Lease(lease_id, self._when_durable(applied), revision)
+            while lease is not None and engine.lessor.get(lease_id) is lease:
+                self._check_writable()  # its time is up: revoke it before saying so
+                self._expire()
                 self._settle()
-                revision = self._engine.durable
-            self._when_durable(applied)
-            return Lease(lease_id, applied.result, revision)
+            self._settle()
+            return Lease(lease_id, 0, engine.durable)
 
     def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
         with self._lock:
             self._check_open()
+            status = self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
             self._settle()
-            return self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
+            return status._replace(revision=self._engine.durable)
 
     def lease_leases(self) -> list[int]:
         with self._lock:
             self._check_open()
+            leases = self._engine.lessor.by_remaining()
             self._settle()
-            return self._engine.lessor.by_remaining()
+            return leases
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -216,6 +219,19 @@ class ThreadStore:
 
     # -- commits; all with the lock held ---------------------------------------------------------
 
+    def _decide(self, decide: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Decide; a refusal that may rest on what is not durable yet waits as an answer does."""
+        self._check_writable()
+        try:
+            return decide(*args, **kwargs)
+        except StoreError as error:
+            if isinstance(error, (StateError, KeyNotFound)):
+                self._settle()
+            raise
+        except BaseException as error:  # Ctrl-C in the middle of a change
+            self._fail(error)
+            raise
+
     def _when_durable(self, applied: Applied[T]) -> T:
         if applied.sequence > self._engine.durable_sequence:
             waiter = _Waiter(applied.sequence)
@@ -240,25 +256,36 @@ class ThreadStore:
     def _lead(self) -> None:
         """Commit one batch, with the lock released unless the backend is fast."""
         batch = self._engine.take_batch()
-        if self._backend.is_fast:
-            self._conclude(batch, commit_once(self._backend, batch))
-            return
+        try:
+            if self._backend.is_fast:
+                outcome = commit_once(self._backend, batch)
+            else:
+                outcome = self._commit_unlocked(batch)
+            self._conclude(batch, outcome)
+        except BaseException as error:  # Ctrl-C: who knows how far it came
+            self._fail(error)
+            raise
+        finally:
+            self._changed.notify_all()
+
+    def _commit_unlocked(self, batch: Batch) -> Outcome:
         self._is_leading = True
         self._lock.release()
         try:
-            outcome = commit_once(self._backend, batch)
+            return commit_once(self._backend, batch)
         finally:
             self._lock.acquire()
             self._is_leading = False
-        self._conclude(batch, outcome)
-        self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        log.critical("the store has failed, writes are refused until it is reopened: %r", error)
+        self._error = self._error or StoreFailed(f"{StoreFailed.message} ({error!r})")
 
     def _conclude(self, batch: Batch, outcome: Outcome) -> None:
         while outcome.is_map_full:
-            self._reader.pause()
-            self._backend.grow()
-            self._reader.resume()
-            outcome = commit_once(self._backend, batch)
+            outcome = grow_map(self._backend, self._reader)
+            if outcome.error is None:
+                outcome = commit_once(self._backend, batch)
         if outcome.error is None:
             self._reader.refresh()
             self._engine.publish(batch.last_sequence)
@@ -274,10 +301,7 @@ class ThreadStore:
                 waiter.error, waiter.is_done = NoSpace(), True
             self._waiters.clear()
         else:
-            log.critical(
-                "the store has failed, writes are refused until it is reopened: %s", outcome.error
-            )
-            self._error = self._error or StoreFailed(f"{StoreFailed.message} ({outcome.error})")
+            self._fail(outcome.error)
 
     def _check_open(self) -> None:
         if self._pid != os.getpid():
@@ -344,14 +368,14 @@ class ThreadStore:
             self._keep_house()
 
     def _expire(self) -> int:
-        revoked = self._engine.expire(self._options.clock(), EXPIRE_LEASES_PER_TICK)
+        now = self._options.clock()
+        revoked = self._decide(self._engine.expire, now, EXPIRE_LEASES_PER_TICK)
         if revoked:
             self._settle()
         return revoked
 
     def _compaction_step(self) -> None:
-        self._check_writable()
-        self._engine.compaction_step(self._options.compaction_batch_limit)
+        self._decide(self._engine.compaction_step, self._options.compaction_batch_limit)
         self._settle()
 
     # -- the end ---------------------------------------------------------------------------------
@@ -385,7 +409,7 @@ class ThreadWatchStream:
     def __init__(self, store: ThreadStore) -> None:
         self._store = store
         self._ready = threading.Condition(store._lock)
-        self.core: WatchStream = store._engine.watch_stream(self._ready.notify)
+        self.core: WatchStream = store._engine.watch_stream(self._ready.notify_all)
 
     def __repr__(self) -> str:
         return f"ThreadWatchStream({self.core!r})"

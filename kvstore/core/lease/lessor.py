@@ -52,6 +52,9 @@ class Lessor:
         lease = self._leases.pop(lease_id, None)
         for key in lease.keys if lease else ():
             del self._of_key[key]
+        if len(self._heap) > 2 * len(self._leases) + 64:  # mostly entries of leases long gone
+            self._heap = [(lease.expires_at, lease.id) for lease in self._leases.values()]
+            heapq.heapify(self._heap)
 
     def attach(self, key: bytes, lease_id: int) -> None:
         """Move a key to a lease; 0, or an unknown one, only detaches it."""

@@ -54,9 +54,10 @@ class KeyIndex:
             last = self.revs[position - 1]
         return 0 if last & TOMBSTONE else last
 
-    def since(self, first: int, below: int) -> list[int]:
-        """All revisions in [first, below), packed bounds, tombstones too."""
-        return self.revs[bisect_left(self.revs, first) : bisect_left(self.revs, below)]
+    def since(self, first: int, below: int, limit: int) -> list[int]:
+        """The first `limit` revisions in [first, below), packed bounds, tombstones too."""
+        start = bisect_left(self.revs, first)
+        return self.revs[start : min(bisect_left(self.revs, below), start + limit)]
 
     def compact(self, revision: int) -> list[int]:
         """Drop what a compaction at `revision` makes unreachable; returns the dropped revisions."""

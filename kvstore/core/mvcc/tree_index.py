@@ -8,6 +8,7 @@ the published one) but not in `_live`; `_unpublished` says by how much they woul
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -21,6 +22,7 @@ from kvstore.core.mvcc.key_index import (
 )
 from kvstore.core.mvcc.revision import TOMBSTONE, bound, main_of, pack
 from kvstore.keys import KeyRange
+from kvstore.limits import RECENT_TURNS
 
 __all__ = ["TreeIndex"]
 
@@ -37,6 +39,8 @@ class TreeIndex:
             SortedList(k for k in self._keys if k not in dead) if dead else self._keys.copy()
         )
         self._unpublished: dict[bytes, int] = {}
+        self._turns: deque[tuple[int, bytes, int]] = deque()  # (revision, key, +1 born or -1 died)
+        self._turns_since = 1 << 63  # `_turns` has all above this revision
         self._head = 0  # the newest revision written, 0 before the first write
         self.superseded: set[bytes] = {k for k, e in self._entries.items() if _has_history(e)}
         """Keys that a compaction may find something to drop of."""
@@ -93,9 +97,21 @@ class TreeIndex:
         if packed & TOMBSTONE:
             self._live.remove(key)
             self._shift(key, 1)
+            self._turn(packed, key, -1)
         elif version == 1:
             self._live.add(key)
             self._shift(key, -1)
+            self._turn(packed, key, 1)
+
+    def begin_turns(self, published: int) -> None:
+        """From `published` on births and deaths are remembered, for counts in the recent past."""
+        self._turns.clear()
+        self._turns_since = published
+
+    def _turn(self, packed: int, key: bytes, by: int) -> None:
+        if len(self._turns) == RECENT_TURNS:
+            self._turns_since = self._turns.popleft()[0]
+        self._turns.append((main_of(packed), key, by))
 
     def forget(self, key: bytes, below: int) -> int:
         """Take back the revisions of `key` at or above the packed bound; returns its last one or 0.
@@ -156,12 +172,23 @@ class TreeIndex:
         return list(islice(found, limit) if limit else found)
 
     def count(self, key_range: KeyRange, main: int, *, published: int) -> int:
-        """Keys alive at `main`. O(log n) at the published revision, O(pending) more at the head."""
+        """Keys alive at `main`. O(log n) at the published revision.
+
+        At the head O(pending) more, in the recent past O(keys born or deleted since), else O(keys).
+        """
         if key_range.is_single:
             entry = self._entries.get(key_range.key)
             return int(entry is not None and entry_at(entry, bound(main)) > 0)
         if _is_inverted(key_range):
             return 0
+        if self._turns_since <= main < published:
+            count = self._rank(self._live, key_range)
+            for turned, key, by in reversed(self._turns):
+                if turned <= main:
+                    break
+                if key in key_range:
+                    count -= by
+            return count
         if main < published or published < main < self._head:
             below, entries = bound(main), self._entries
             return sum(1 for key in self.keys_in(key_range) if entry_at(entries[key], below))
@@ -189,12 +216,12 @@ class TreeIndex:
             return (key_range.key,) if key_range.key in self._entries else ()
         return () if _is_inverted(key_range) else self.keys_in(key_range)
 
-    def since(self, key: bytes, first: int, below: int) -> list[int]:
-        """The key's packed revisions in [first, below), tombstones too."""
+    def since(self, key: bytes, first: int, below: int, limit: int) -> list[int]:
+        """The key's first `limit` packed revisions in [first, below), tombstones too."""
         entry = self._entries[key]
         if isinstance(entry, int):
             return [entry] if first <= entry < below else []
-        return entry.since(first, below)
+        return entry.since(first, below, limit)
 
     # -- compaction ------------------------------------------------------------------------------
 

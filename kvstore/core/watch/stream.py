@@ -80,6 +80,8 @@ class WatchStream:
 
     def request_progress(self) -> None:
         revision = self._hub.history.durable
+        if len(self._queue) >= WATCH_QUEUE_EVENTS:
+            return  # the client asks faster than it reads
         if self._watchers and all(
             w.state is State.SYNCED and w.next_revision <= revision + 1
             for w in self._watchers.values()
