@@ -121,9 +121,10 @@ def machine(directory: Path) -> list[str]:
     import lmdb
 
     version = ".".join(map(str, lmdb.version()))
+    kernel = ".".join(platform.release().split(".")[:2])
     return [
-        f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {platform.release()}; load, "
-        "clients and servers share the cores; other work ran beside it: trust the ratios.",
+        f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {kernel}; load, "
+        "clients and servers share the cores: trust the ratios.",
         f"Writing 4 KiB and waiting for the disk takes {sync_us(directory):,.0f} µs.",
         f"Python {platform.python_version()}, LMDB {version}, grpcio {grpc.__version__}, "
         f"{_etcd_version()}.",
