@@ -16,8 +16,6 @@ MAX_TXN_OPS: Final = 128
 MAX_LEASE_TTL_S: Final = 9_000_000_000
 MIN_LEASE_TTL_S: Final = 2
 """ceil(1.5 * election timeout) with etcd's default election timeout of 1000 ms."""
-MAX_SUB_REVISIONS: Final = 2**31
-"""Writes of one transaction: the sub-revision has 31 bits on disk."""
 
 BATCH_BYTES: Final = 16 * 1024 * 1024
 """A commit takes at most this much (and at least one transaction)."""
@@ -39,7 +37,8 @@ CATCH_UP_INDEX_KEYS: Final = 256
 
 EXPIRE_LEASES_PER_TICK: Final = 500
 """Leases revoked in one pass over the due ones (etcd: leaseRevokeRate per 500 ms)."""
-EXPIRE_INTERVAL_S: Final = 0.5
+HOUSEKEEPING_RETRY_S: Final = 1.0
+"""Pause before an expiry or a compaction that the disk refused is tried again."""
 COMPACTION_BATCH_KEYS: Final = 1000
 """Keys visited in one slice of a compaction (--compaction-batch-limit)."""
 COMPACTION_SLEEP_S: Final = 0.01

@@ -141,7 +141,6 @@ class Engine:
         self._in_commit: deque[Decision] = deque()
         self._records: dict[int, bytes] = {}  # of the revisions above durable
         self._pending_bytes = 0
-        self._now_writing: Decision | None = None
         self._compacting: list[bytes] | None = None
         self._undropped: list[int] = []  # out of the index, but the commit that dropped them failed
         if not recovered.compaction_finished:
@@ -207,12 +206,8 @@ class Engine:
             raise RequestTooLarge
         self._refuse_overload()
         decision = self._begin(is_request=not _is_read(txn))
-        try:
-            run = TxnRun(self, txn)
-            result = run.run()
-        finally:
-            self._now_writing = None
-        return self._decide(decision, run, result)
+        run = TxnRun(self, txn)
+        return self._decide(decision, run, run.run())
 
     def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
         """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""
@@ -222,7 +217,6 @@ class Engine:
             raise LeaseExists
         self._refuse_overload()
         decision = self._begin()
-        self._now_writing = None
         real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
         self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
         decision.leases.append((lease_id, real_ttl_s))
@@ -236,7 +230,6 @@ class Engine:
         decision = self._begin()
         run = TxnRun(self, Txn())
         run.delete_keys(sorted(lease.keys))
-        self._now_writing = None
         self.lessor.remove(lease_id)
         decision.leases.append((lease_id, None))
         return self._decide(decision, run, run.revision)
@@ -258,7 +251,6 @@ class Engine:
         if revision > self.durable:
             raise FutureRevision
         decision = self._begin()
-        self._now_writing = None
         self.compacted_head = decision.compact = revision
         return self._decide(decision, None, self.head)
 
@@ -270,7 +262,6 @@ class Engine:
         if self._compacting is None:
             return False
         decision = self._begin(is_request=False)
-        self._now_writing = None
         keys = self._compacting[-max_keys:]
         del self._compacting[-max_keys:]
         decision.dropped, self._undropped = self._undropped, []
@@ -482,10 +473,7 @@ class Engine:
         return lease_id in self.lessor
 
     def write(self, write: Write, lease_id: int) -> None:
-        decision = self._now_writing
-        assert decision is not None
         self._records[write.packed] = write.record
-        decision.size_bytes += len(write.record)
         self.lessor.attach(write.key, lease_id)
 
     # -- inside ----------------------------------------------------------------------------------
@@ -495,13 +483,13 @@ class Engine:
             raise TooManyRequests
 
     def _begin(self, *, is_request: bool = True) -> Decision:
-        decision = self._now_writing = Decision(self.sequence + 1)
         self.write_index += is_request
-        return decision
+        return Decision(self.sequence + 1)
 
     def _decide(self, decision: Decision, run: TxnRun | None, result: T) -> Applied[T]:
         if run is not None and run.writes:
             decision.writes = run.writes
+            decision.size_bytes = sum(len(write.record) for write in run.writes)
             self.head = run.main
         elif not decision.is_change:  # it only read, at the head: wait for what it saw
             return Applied(self.sequence, result)

@@ -27,7 +27,7 @@ from kvstore.errors import (
     StoreError,
     StoreFailed,
 )
-from kvstore.limits import EXPIRE_LEASES_PER_TICK, RANGE_SLICE_KEYS
+from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
 from kvstore.store.committer import Committer, Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.options import StoreOptions
@@ -51,8 +51,6 @@ __all__ = ["LoopStore", "LoopWatchStream"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
-RETRY_S = 1.0
-"""Pause before housekeeping tries again on a full disk."""
 log = logging.getLogger(__name__)
 
 
@@ -364,7 +362,7 @@ class LoopStore:
             try:
                 await self._settled()
             except NoSpace:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(HOUSEKEEPING_RETRY_S)
                 continue
             except StoreError:
                 return

@@ -21,7 +21,7 @@ from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import KeyNotFound, NoSpace, StateError, StoreClosed, StoreError, StoreFailed
-from kvstore.limits import EXPIRE_LEASES_PER_TICK
+from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S
 from kvstore.store.committer import Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
@@ -214,8 +214,7 @@ class ThreadStore:
     def notify_progress(self) -> None:
         """The progress interval passed: each watcher that asked for it is told the revision."""
         with self._lock:
-            for stream in self._streams:
-                stream.core.tick_progress()
+            self._notify_progress()
 
     # -- commits; all with the lock held ---------------------------------------------------------
 
@@ -351,13 +350,16 @@ class ThreadStore:
                         self._compaction_step()
                 except StoreError as error:
                     log.warning("housekeeping could not write, it tries again: %s", error)
-                    self._chores.wait(1.0)
+                    self._chores.wait(HOUSEKEEPING_RETRY_S)
+
+    def _notify_progress(self) -> None:
+        for stream in self._streams:
+            stream.core.tick_progress()
 
     def _notify_progress_if_due(self) -> None:
         now = self._options.clock()
         if self._progress_at is not None and self._progress_at <= now:
-            for stream in self._streams:
-                stream.core.tick_progress()
+            self._notify_progress()
             interval_s = self._options.progress_notify_interval_s
             self._progress_at = now + interval_s if self._streams else None
 
