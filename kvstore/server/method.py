@@ -1,20 +1,22 @@
 """What a service offers and a transport serves: a table of methods that knows neither.
 
-A unary handler is a plain function `(request, call) -> response | awaitable of one`: a request that
-can be answered at once needs no task. A stream handler is an async generator that the transport
-pulls, so that the transport's flow control is the back-pressure.
+A unary handler is a plain function `(request, call) -> response | awaitable of one`: a request
+that can be answered at once needs no task. One that waits for the disk returns a `Deferred`, which
+a transport may wait for with a callback instead of a task. A stream handler is an async generator
+that the transport pulls, so that the transport's flow control is the back-pressure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-__all__ = ["Call", "Encoded", "Kind", "Method", "MethodTable"]
+__all__ = ["Call", "Deferred", "Encoded", "Kind", "Method", "MethodTable"]
 
 
 class Kind(Enum):
@@ -40,15 +42,76 @@ class Encoded(NamedTuple):
     data: bytes
 
 
+class Deferred:
+    """An answer that comes later: `then` it, or await it, but one of the two and once.
+
+    Whoever owes the answer treats it as a future: `done`, `set_result`, `set_exception`. `encode`
+    turns the result into the response when it is there. A callback runs inside `set_result`, so
+    that thousands of answers cost neither a task nor a turn of the loop each.
+    """
+
+    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response")
+
+    def __init__(self, encode: Callable[[Any], Encoded | Message]) -> None:
+        self._encode = encode
+        self._is_done = False
+        self._response: Encoded | Message | None = None
+        self._error: Exception | None = None
+        self._callback: Callable[[Encoded | Message | None, Exception | None], None] | None = None
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: Any) -> None:
+        try:
+            self._response = self._encode(result)
+        except Exception as error:
+            self._error = error
+        self._finish()
+
+    def set_exception(self, error: Exception) -> None:
+        self._error = error
+        self._finish()
+
+    def _finish(self) -> None:
+        self._is_done = True
+        if self._callback is not None:
+            self._callback(self._response, self._error)
+
+    def then(self, callback: Callable[[Encoded | Message | None, Exception | None], None]) -> None:
+        """Call `callback(response, error)`, one of them None: now if it is done, else when it is.
+
+        The callback must not raise.
+        """
+        self._callback = callback
+        if self._is_done:
+            callback(self._response, self._error)
+
+    def __await__(self) -> Generator[Any, None, Encoded | Message]:
+        if not self._is_done:
+            future = asyncio.get_running_loop().create_future()
+            self.then(lambda response, error: None if future.done() else future.set_result(None))
+            yield from future
+        if self._error is not None:
+            raise self._error
+        assert self._response is not None
+        return self._response
+
+
 class Method(NamedTuple):
     """`handler`: UNARY `(request, call) -> Message | Encoded | Awaitable`; SERVER_STREAM
-    `(request, call) -> AsyncIterator`; BIDI `(requests: AsyncIterator, call) -> AsyncIterator`."""
+    `(request, call) -> AsyncIterator`; BIDI `(requests: AsyncIterator, call) -> AsyncIterator`.
+
+    `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it
+    returns None, having done nothing, for what the handler has to look at.
+    """
 
     path: str
     kind: Kind
     request: type[Message]
     response: type[Message]
     handler: Callable[[Any, Call], Any]
+    shortcut: Callable[[bytes], bytes | None] | None = None
 
 
 MethodTable = Mapping[str, Method]

@@ -1,0 +1,65 @@
+"""What transports count: plain integers that they add to and that /metrics reads.
+
+One owner adds to each (the event loop), so there is no lock; a reader sees each number whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kvstore.server.method import Kind, Method
+from kvstore.server.status import Code
+
+__all__ = ["CallStats", "Histogram", "MethodStats"]
+
+HANDLING_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of grpc_server_handling_seconds, those of go-grpc-middleware."""
+
+
+class Histogram:
+    """Observations counted by upper bound, not cumulated; the last count is of all above."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Iterable[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        at = 0
+        for bound in self.bounds:
+            if value <= bound:
+                break
+            at += 1
+        self.counts[at] += 1
+        self.total += value
+
+
+class MethodStats:
+    """Calls of one method: `handled[code]` is how many ended with a code of gRPC.
+
+    `received` and `sent` count messages. `seconds` is None unless latencies are wanted.
+    """
+
+    __slots__ = ("handled", "kind", "name", "received", "seconds", "sent", "service", "started")
+
+    def __init__(self, path: str, kind: Kind, *, timed: bool) -> None:
+        self.service, _, self.name = path.removeprefix("/").rpartition("/")
+        self.kind = kind
+        self.started = self.received = self.sent = 0
+        self.handled = [0] * len(Code)
+        self.seconds = Histogram(HANDLING_BUCKETS_S) if timed else None
+
+
+class CallStats:
+    """Of all methods of a table, by path, and of the sockets that clients use."""
+
+    def __init__(self, methods: Mapping[str, Method], *, timed: bool = False) -> None:
+        """`timed` asks for a histogram of latencies of each method (--metrics extensive)."""
+        self.methods = {
+            path: MethodStats(path, method.kind, timed=timed) for path, method in methods.items()
+        }
+        self.received_bytes = self.sent_bytes = 0
+        """Bytes of gRPC connections (etcd_network_client_grpc_*_bytes_total)."""
+        self.connections = 0
