@@ -21,7 +21,9 @@ from kvstore.server.log import configure_logging
 from kvstore.server.method import MethodTable
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.services.maintenance import API_VERSION
-from kvstore.server.transports.grpc_aio import GrpcTransport
+from kvstore.server.stats import CallStats
+from kvstore.server.transports.interface import Transport
+from kvstore.server.transports.native.transport import NativeTransport
 from kvstore.store.aio import LoopStore
 from kvstore.store.identity import Identity, load_identity
 from kvstore.store.options import StoreOptions
@@ -41,7 +43,7 @@ class Server:
         self,
         config: Config,
         store: LoopStore,
-        transport: GrpcTransport,
+        transport: Transport,
         compactor: asyncio.Task[None] | None,
     ) -> None:
         self.config = config
@@ -57,10 +59,12 @@ class Server:
         """
         transport = _transport(config)
         try:
-            config = config.bound([transport.bind(url.address) for url in config.client_urls])
+            config = config.bound([transport.bind(url) for url in config.client_urls])
             store, identity = await _open_store(config)
             try:
-                await transport.start(_methods(config, store, identity))
+                methods = _methods(config, store, identity)
+                stats = CallStats(methods, timed=config.metrics == "extensive")
+                await transport.start(methods, stats)
             except BaseException:
                 await store.close()
                 raise
@@ -139,10 +143,21 @@ def compaction_plan(config: Config, now_s: float) -> Plan | None:
     return PeriodicPlan(period_s, now_s) if period_s else None
 
 
-def _transport(config: Config) -> GrpcTransport:
-    return GrpcTransport(
+def _transport(config: Config) -> Transport:
+    if config.transport == "grpcio":
+        from kvstore.server.transports.grpc_aio import GrpcTransport
+
+        return GrpcTransport(
+            max_message_bytes=_settings(config).max_message_bytes,
+            max_streams=config.max_concurrent_streams,
+            ping_interval_s=config.grpc_keepalive_interval_s,
+            ping_timeout_s=config.grpc_keepalive_timeout_s,
+            reuse_port=config.socket_reuse_port,
+        )
+    return NativeTransport(
         max_message_bytes=_settings(config).max_message_bytes,
         max_streams=config.max_concurrent_streams,
+        min_ping_interval_s=config.grpc_keepalive_min_time_s,
         ping_interval_s=config.grpc_keepalive_interval_s,
         ping_timeout_s=config.grpc_keepalive_timeout_s,
         reuse_port=config.socket_reuse_port,

@@ -12,11 +12,20 @@ import asyncio
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
-__all__ = ["Call", "Deferred", "Encoded", "Kind", "Method", "MethodTable"]
+__all__ = [
+    "Call",
+    "Deferred",
+    "Encoded",
+    "Kind",
+    "Method",
+    "MethodTable",
+    "Session",
+    "unknown_method",
+]
 
 
 class Kind(Enum):
@@ -98,12 +107,38 @@ class Deferred:
         return self._response
 
 
+class Session(Protocol):
+    """A bidi stream that needs no task: requests are fed to it and responses pulled from it.
+
+    It calls the `on_ready` it was made with when `pull` may have something; that may be often, and
+    from inside `receive`.
+    """
+
+    def receive(self, request: Any) -> None:
+        """A message of the client. What it raises ends the call with its status."""
+        ...
+
+    def pull(self) -> Encoded | Message | None:
+        """The next response; None for none now. Raises what ends the call."""
+        ...
+
+    @property
+    def has_work(self) -> bool:
+        """Is another `pull` worth while, though the last one gave nothing?"""
+        ...
+
+    def close(self) -> None:
+        """The call has ended, for whatever reason."""
+        ...
+
+
 class Method(NamedTuple):
     """`handler`: UNARY `(request, call) -> Message | Encoded | Awaitable`; SERVER_STREAM
     `(request, call) -> AsyncIterator`; BIDI `(requests: AsyncIterator, call) -> AsyncIterator`.
 
     `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it
-    returns None, having done nothing, for what the handler has to look at.
+    returns None, having done nothing, for what the handler has to look at. `session`, of some BIDI
+    methods, makes the same stream as `handler` without a task: `(call, on_ready) -> Session`.
     """
 
     path: str
@@ -112,7 +147,18 @@ class Method(NamedTuple):
     response: type[Message]
     handler: Callable[[Any, Call], Any]
     shortcut: Callable[[bytes], bytes | None] | None = None
+    session: Callable[[Call, Callable[[], None]], Session] | None = None
 
 
 MethodTable = Mapping[str, Method]
 """path -> Method."""
+
+
+def unknown_method(methods: MethodTable, path: str) -> str:
+    """What a path that is not in the table is told (as grpc-go's server says it)."""
+    service, slash, name = path.removeprefix("/").rpartition("/")
+    if not slash:
+        return f'malformed method name: "{path}"'
+    if any(known[1:].rpartition("/")[0] == service for known in methods):
+        return f"unknown method {name} for service {service}"
+    return f"unknown service {service}"

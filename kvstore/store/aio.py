@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
@@ -30,6 +30,7 @@ from kvstore.errors import (
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
 from kvstore.store.committer import Committer, Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
+from kvstore.store.interface import Waiter
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.start import start_engine, status_of, verify
@@ -51,6 +52,7 @@ __all__ = ["LoopStore", "LoopWatchStream"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+W = TypeVar("W", bound=Waiter)
 log = logging.getLogger(__name__)
 
 
@@ -74,9 +76,9 @@ class LoopStore:
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
         self._is_committing = self._flush_is_due = False
-        self._waiters: deque[tuple[int, asyncio.Future[Any], Any]] = deque()
+        self._waiters: deque[tuple[int, Waiter, Any]] = deque()
         self._error: StoreError | None = None
-        self._streams: set[LoopWatchStream] = set()
+        self._streams: set[PolledStream] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -110,6 +112,11 @@ class LoopStore:
         self._check_open()
         record = self._engine.get(key, revision)
         return None if record is None else decode(record)
+
+    def record(self, key: bytes) -> bytes | None:
+        """The stored record of a key, now (kvstore.core.mvcc.record). Raises StoreClosed."""
+        self._check_open()
+        return self._engine.get(key)
 
     def is_small(self, op: RangeOp) -> bool:
         """May `range_now` answer it without keeping others waiting for long?"""
@@ -156,12 +163,22 @@ class LoopStore:
 
     # -- writes ----------------------------------------------------------------------------------
 
-    def apply(self, txn: Txn) -> asyncio.Future[TxnResult]:
-        """Decide at once; the future is done when the result is durable. Raises as `txn`."""
-        return self._decide(self._engine.txn, txn)
+    def apply(self, txn: Txn, waiter: W) -> W:
+        """Decide at once; the waiter is done when the result is durable. Raises as `txn`.
+
+        It is called from inside the conclusion of a commit and must not call the store.
+        """
+        self._check_writable()
+        try:
+            applied = self._engine.txn(txn)
+        except (StateError, KeyNotFound) as error:
+            applied = self._refused(error)
+        self._notify(waiter, applied)
+        return waiter
 
     async def txn(self, txn: Txn) -> TxnResult:
-        return await self.apply(txn)
+        future: asyncio.Future[TxnResult] = self._loop.create_future()
+        return await self.apply(txn, future)
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
         header = await self._decide(self._engine.compact, revision)
@@ -212,8 +229,13 @@ class LoopStore:
     # -- watching --------------------------------------------------------------------------------
 
     def watch_stream(self) -> LoopWatchStream:
+        ready = asyncio.Event()
+        return LoopWatchStream(self.watch_session(ready.set), ready)
+
+    def watch_session(self, on_ready: Callable[[], None]) -> PolledStream:
+        """As `watch_stream`, to be polled when `on_ready` is called."""
         self._check_open()
-        stream = LoopWatchStream(self)
+        stream = PolledStream(self, on_ready)
         self._streams.add(stream)
         if self._progress is None:
             self._arm_progress()
@@ -269,20 +291,27 @@ class LoopStore:
         try:
             applied = decide(*args, **kwargs)
         except (StateError, KeyNotFound) as error:
-            if self._engine.sequence <= self._engine.durable_sequence:
-                raise
-            return self._when_durable(Applied(self._engine.sequence, cast("T", _Refusal(error))))
+            applied = self._refused(error)
         return self._when_durable(applied)
+
+    def _refused(self, error: StateError | KeyNotFound) -> Applied[Any]:
+        """The refusal as a result that waits; raises it when there is nothing to wait for."""
+        if self._engine.sequence <= self._engine.durable_sequence:
+            raise error
+        return Applied(self._engine.sequence, _Refusal(error))
 
     def _when_durable(self, applied: Applied[T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
+        self._notify(future, applied)
+        return future
+
+    def _notify(self, waiter: Waiter, applied: Applied[Any]) -> None:
         if applied.sequence <= self._engine.durable_sequence:
-            future.set_result(applied.result)
+            waiter.set_result(applied.result)
         else:
             self._check_writable()
-            self._waiters.append((applied.sequence, future, applied.result))
+            self._waiters.append((applied.sequence, waiter, applied.result))
             self._flush_soon()
-        return future
 
     async def _settled(self) -> None:
         """Wait until everything decided by now is durable."""
@@ -411,16 +440,19 @@ class LoopStore:
         self._backend.close()
 
 
-class LoopWatchStream:
-    """Implements AsyncWatchStream."""
+class PolledStream:
+    """A watch stream that is polled; all calls from the store's loop."""
 
-    def __init__(self, store: LoopStore) -> None:
+    def __init__(self, store: LoopStore, on_ready: Callable[[], None]) -> None:
         self._store = store
-        self._ready = asyncio.Event()
-        self.core: WatchStream = store._engine.watch_stream(self._ready.set)
+        self.core: WatchStream = store._engine.watch_stream(on_ready)
 
     def __repr__(self) -> str:
-        return f"LoopWatchStream({self.core!r})"
+        return f"PolledStream({self.core!r})"
+
+    @property
+    def has_work(self) -> bool:
+        return self.core.has_work
 
     def create(self, request: WatchCreate) -> None:
         self._check_open()
@@ -434,18 +466,13 @@ class LoopWatchStream:
         self._check_open()
         self.core.request_progress()
 
-    async def next(self) -> WatchMessage:
-        """The next message. Raises StoreClosed when the store or the stream was closed."""
-        while True:
-            self._check_open()
-            message = self.core.poll()
-            if message is not None:
-                return message
-            if self.core.has_work:
-                await asyncio.sleep(0)
-                continue
-            self._ready.clear()
-            await self._ready.wait()
+    def poll(self) -> WatchMessage | None:
+        """The next message; None for none now, though `has_work` may ask to go on.
+
+        Raises StoreClosed when the store or the stream was closed.
+        """
+        self._check_open()
+        return self.core.poll()
 
     def close(self) -> None:
         self._store._streams.discard(self)
@@ -454,3 +481,29 @@ class LoopWatchStream:
     def _check_open(self) -> None:
         if self.core.closed:
             raise StoreClosed
+
+
+class LoopWatchStream:
+    """Implements AsyncWatchStream."""
+
+    def __init__(self, polled: PolledStream, ready: asyncio.Event) -> None:
+        """`ready` is set when there may be something to poll."""
+        self._polled, self._ready = polled, ready
+        self.core = polled.core
+        self.create, self.cancel = polled.create, polled.cancel
+        self.request_progress, self.close = polled.request_progress, polled.close
+
+    def __repr__(self) -> str:
+        return f"LoopWatchStream({self.core!r})"
+
+    async def next(self) -> WatchMessage:
+        """The next message. Raises StoreClosed when the store or the stream was closed."""
+        while True:
+            message = self._polled.poll()
+            if message is not None:
+                return message
+            if self.core.has_work:
+                await asyncio.sleep(0)
+                continue
+            self._ready.clear()
+            await self._ready.wait()

@@ -8,7 +8,7 @@ durable state: nothing that a crash could take back is ever returned.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from kvstore.types import (
     CompactResult,
@@ -22,7 +22,24 @@ from kvstore.types import (
     WatchMessage,
 )
 
-__all__ = ["AsyncStoreProtocol", "AsyncWatchStream", "StoreProtocol", "WatchStreamProtocol"]
+__all__ = [
+    "AsyncStoreProtocol",
+    "AsyncWatchStream",
+    "StoreProtocol",
+    "Waiter",
+    "WatchStreamProtocol",
+]
+
+
+class Waiter(Protocol):
+    """Who waits for a result to be durable: a future of asyncio, or what is cheaper."""
+
+    def done(self) -> bool:
+        """True: the result is not wanted any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class WatchStreamProtocol(Protocol):

@@ -11,11 +11,14 @@ import pytest
 
 from kvstore.errors import Compacted, KeyNotProvided
 from kvstore.proto import rpc_pb2
+from kvstore.server.config.urls import Url
 from kvstore.server.method import Call, Encoded, Kind, Method
+from kvstore.server.stats import CallStats
 from kvstore.server.status import Code, StatusError
 from kvstore.server.transports.grpc_aio import GrpcTransport
 
 LIMIT = 100_000
+ANY_PORT = Url("http", "127.0.0.1", 0)
 Put, Answer = rpc_pb2.PutRequest, rpc_pb2.PutResponse
 
 
@@ -87,13 +90,14 @@ def answer(revision: int) -> rpc_pb2.PutResponse:
 
 def served(
     test: Callable[[grpc.aio.Channel, Services, GrpcTransport], Awaitable[None]],
-    address: str = "127.0.0.1:0",
+    url: Url = ANY_PORT,
 ) -> None:
     async def run() -> None:
         services, transport = Services(), GrpcTransport(max_message_bytes=LIMIT)
-        port = transport.bind(address)
-        await transport.start(services.table())
-        target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
+        port = transport.bind(url)
+        table = services.table()
+        await transport.start(table, CallStats(table))
+        target = url.address if url.is_unix else f"127.0.0.1:{port}"
         options = [("grpc.max_receive_message_length", -1)]
         try:
             async with grpc.aio.insecure_channel(target, options=options) as channel:
@@ -262,14 +266,14 @@ class TestBind:
         async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
             assert answer(4) == await unary(channel, "/pkg.Things/Now")(Put(key=b"k"))
 
-        served(test, f"unix:{tmp_path}/s")
+        served(test, Url("unix", f"{tmp_path}/s", 0))
 
     def test_a_taken_port_is_an_error(self) -> None:
         async def run() -> None:
             first, second = (GrpcTransport(max_message_bytes=LIMIT) for _ in range(2))
-            port = first.bind("127.0.0.1:0")
+            port = first.bind(ANY_PORT)
             with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
-                second.bind(f"127.0.0.1:{port}")
+                second.bind(ANY_PORT._replace(port=port))
             await first.drain(0)
             await second.drain(0)
 

@@ -264,11 +264,11 @@ OWN: Final = (
     Flag(
         "transport",
         STRING,
-        "grpcio",
+        "native",
         Kind.HONOURED,
         "Not in etcd",
-        "The implementation that serves gRPC: grpcio.",
-        choices=("grpcio",),
+        "What serves clients: native, or grpcio (gRPC alone, without TLS, slower).",
+        choices=("native", "grpcio"),
         is_own=True,
     ),
 )

@@ -61,7 +61,7 @@ class Config:
     """What the member list says. May have port 0 until `bound` was called."""
     is_advertise_default: bool
     """True when nobody said what to advertise."""
-    transport: Literal["grpcio"]
+    transport: Literal["native", "grpcio"]
     tls: TlsConfig
     socket_reuse_port: bool
     socket_reuse_address: bool

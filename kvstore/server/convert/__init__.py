@@ -11,6 +11,7 @@ from kvstore.server.convert.requests import (
 from kvstore.server.convert.responses import (
     delete_range_response,
     large_range_response,
+    one_key_response,
     put_response,
     range_response,
     range_stream_response,
@@ -22,6 +23,7 @@ __all__ = [
     "delete_range_op",
     "delete_range_response",
     "large_range_response",
+    "one_key_response",
     "put_op",
     "put_response",
     "range_op",

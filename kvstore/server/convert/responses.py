@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from kvstore.core.mvcc.record import HEAD_BYTES
 from kvstore.limits import RANGE_SLICE_KEYS
 from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
 from kvstore.server.header import EMPTY_HEADER, revision_header
@@ -25,6 +26,7 @@ from kvstore.types import (
 __all__ = [
     "delete_range_response",
     "large_range_response",
+    "one_key_response",
     "put_response",
     "range_response",
     "range_stream_response",
@@ -34,6 +36,12 @@ __all__ = [
 
 def range_response(header: bytes, result: RangeResult) -> Encoded:
     return Encoded(_range(header, result))
+
+
+def one_key_response(header: bytes, record: bytes) -> bytes:
+    """A range that found one key, of its stored record."""
+    body = record[HEAD_BYTES:]
+    return b"%b%b%b\x20\x01" % (header, prefix(2, len(body)), body)
 
 
 async def large_range_response(header: bytes, result: RangeResult) -> Encoded:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from kvstore import limits
-from kvstore.store.interface import AsyncStoreProtocol
-from kvstore.types import RangeOp, RangeResult, StoreStatus, Txn, TxnResult
+from kvstore.store.interface import AsyncStoreProtocol, Waiter
+from kvstore.types import (
+    RangeOp,
+    RangeResult,
+    StoreStatus,
+    Txn,
+    WatchCreate,
+    WatchMessage,
+)
 
-__all__ = ["ServedStore", "Settings"]
+__all__ = ["PolledWatchStream", "ServedStore", "Settings"]
+
+W = TypeVar("W", bound=Waiter)
+
+
+class PolledWatchStream(Protocol):
+    """A watch stream that nobody waits for (kvstore.core.watch.stream)."""
+
+    @property
+    def has_work(self) -> bool: ...
+    def create(self, request: WatchCreate) -> None: ...
+    def cancel(self, watch_id: int) -> None: ...
+    def request_progress(self) -> None: ...
+    def poll(self) -> WatchMessage | None:
+        """The next message; None for none now. Raises StoreClosed."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class ServedStore(AsyncStoreProtocol, Protocol):
@@ -22,8 +45,19 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """The newest durable revision."""
         ...
 
-    def apply(self, txn: Txn) -> Future[TxnResult]:
-        """Decide at once; the future is done when it is durable. Raises as `txn` does."""
+    def apply(self, txn: Txn, waiter: W) -> W:
+        """Decide at once; the waiter, a future or alike, is done when the result is durable.
+
+        Returns it. Raises as `txn` does.
+        """
+        ...
+
+    def record(self, key: bytes) -> bytes | None:
+        """The stored record of a key at the durable revision (kvstore.core.mvcc.record)."""
+        ...
+
+    def watch_session(self, on_ready: Callable[[], None]) -> PolledWatchStream:
+        """As `watch_stream`, to be polled when `on_ready` is called."""
         ...
 
     def is_small(self, op: RangeOp) -> bool:

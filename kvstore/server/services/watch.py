@@ -1,14 +1,17 @@
 """etcdserverpb.Watch: one call is one watch stream of the store (etcd api/v3rpc/watch.go).
 
-Requests and responses are independent: a task feeds what the client asks into the stream, the
-generator hands out what the stream says. The client's half-close only ends the feeding; a request
-that cannot be read ends the call with its error.
+Requests and responses are independent: what the client asks is fed into the stream, and what the
+stream says is handed out. The client's half-close only ends the feeding; a request that cannot be
+read ends the call with its error.
+
+`WatchSession` is all of it, without a task; `watch` runs one for transports that want a generator.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 
 from kvstore.errors import StoreClosed
 from kvstore.proto import rpc_pb2
@@ -16,9 +19,8 @@ from kvstore.server import convert
 from kvstore.server.header import Headers
 from kvstore.server.method import Call, Encoded, Kind, Method
 from kvstore.server.services.served import ServedStore, Settings
-from kvstore.store.interface import AsyncWatchStream
 
-__all__ = ["WatchService"]
+__all__ = ["WatchService", "WatchSession"]
 
 
 class WatchService:
@@ -28,39 +30,89 @@ class WatchService:
 
     def methods(self) -> list[Method]:
         request, response = rpc_pb2.WatchRequest, rpc_pb2.WatchResponse
-        return [Method("/etcdserverpb.Watch/Watch", Kind.BIDI, request, response, self.watch)]
+        path = "/etcdserverpb.Watch/Watch"
+        return [
+            Method(path, Kind.BIDI, request, response, self.watch, session=self.session),
+        ]
+
+    def session(self, call: Call, on_ready: Callable[[], None]) -> WatchSession:
+        return WatchSession(self._store, self._headers, self._fragment_bytes, on_ready)
 
     async def watch(
         self, requests: AsyncIterator[rpc_pb2.WatchRequest], call: Call
     ) -> AsyncIterator[Encoded]:
-        stream = self._store.watch_stream()
-        feeder = asyncio.create_task(_feed(requests, stream))
+        ready = asyncio.Event()
+        session = self.session(call, ready.set)
+        feeder = asyncio.create_task(_feed(requests, session))
         try:
             while True:
-                message = await stream.next()
-                header = self._headers.encoded(message.revision)
-                for response in convert.watch_responses(header, message, self._fragment_bytes):
+                response = session.pull()
+                if response is not None:
                     yield response
+                elif session.has_work:
+                    await asyncio.sleep(0)
+                else:
+                    ready.clear()
+                    await ready.wait()
         except StoreClosed:
             if feeder.done():
                 feeder.result()
             raise
         finally:
             feeder.cancel()
-            stream.close()
+            session.close()
 
 
-async def _feed(requests: AsyncIterator[rpc_pb2.WatchRequest], stream: AsyncWatchStream) -> None:
+async def _feed(requests: AsyncIterator[rpc_pb2.WatchRequest], session: WatchSession) -> None:
     """Until the client says no more; on an error the stream is closed, which wakes its reader."""
     try:
         async for request in requests:
-            match request.WhichOneof("request_union"):
-                case "create_request":
-                    stream.create(convert.watch_create(request.create_request))
-                case "cancel_request":
-                    stream.cancel(request.cancel_request.watch_id)
-                case "progress_request":
-                    stream.request_progress()
+            session.receive(request)
     except BaseException:
-        stream.close()
+        session.close()
         raise
+
+
+class WatchSession:
+    """Implements Session."""
+
+    __slots__ = ("_fragment_bytes", "_headers", "_pending", "_stream")
+
+    def __init__(
+        self,
+        store: ServedStore,
+        headers: Headers,
+        fragment_bytes: int,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._headers, self._fragment_bytes = headers, fragment_bytes
+        self._pending: deque[Encoded] = deque()  # the rest of a message in fragments
+        self._stream = store.watch_session(on_ready)
+
+    def receive(self, request: rpc_pb2.WatchRequest) -> None:
+        match request.WhichOneof("request_union"):
+            case "create_request":
+                self._stream.create(convert.watch_create(request.create_request))
+            case "cancel_request":
+                self._stream.cancel(request.cancel_request.watch_id)
+            case "progress_request":
+                self._stream.request_progress()
+
+    def pull(self) -> Encoded | None:
+        """The next response; None for none now. Raises StoreClosed."""
+        if self._pending:
+            return self._pending.popleft()
+        message = self._stream.poll()
+        if message is None:
+            return None
+        header = self._headers.encoded(message.revision)
+        first, *rest = convert.watch_responses(header, message, self._fragment_bytes)
+        self._pending.extend(rest)
+        return first
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._pending) or self._stream.has_work
+
+    def close(self) -> None:
+        self._stream.close()

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -18,7 +21,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from kvstore.errors import StoreClosed
-from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable
+from kvstore.server.config.urls import Url
+from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable, unknown_method
+from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
 
 __all__ = ["GrpcTransport"]
@@ -59,6 +64,7 @@ class GrpcTransport:
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._methods: MethodTable = {}
+        self._stats = CallStats({})
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -77,20 +83,20 @@ class GrpcTransport:
             ]
         )
 
-    def bind(self, address: str) -> int:
-        """Take `host:port` (port 0: any) or `unix:path`; returns the port, for a socket 1.
+    def bind(self, url: Url) -> int:
+        """Take the address (port 0: any); returns the port, for a socket 1.
 
         Raises OSError when it cannot be had.
         """
         try:
-            return self._server.add_insecure_port(address)
+            return self._server.add_insecure_port(url.address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}") from error
+            raise OSError(f"cannot listen on {url.address}") from error
 
-    async def start(self, methods: MethodTable) -> None:
-        self._methods = methods
+    async def start(self, methods: MethodTable, stats: CallStats) -> None:
+        self._methods, self._stats = methods, stats
         self._handlers = {path: self._handler(method) for path, method in methods.items()}
-        self._server.add_generic_rpc_handlers((_Router(self._handlers),))
+        self._server.add_generic_rpc_handlers((_Router(methods, self._handlers),))
         await self._server.start()
 
     async def drain(self, grace_s: float) -> None:
@@ -116,16 +122,23 @@ class GrpcTransport:
                 return grpc.stream_stream_rpc_method_handler(self._bidi(method))
 
     def _unary(self, method: Method) -> Callable[[bytes, _Context], Awaitable[bytes]]:
-        handler, parse = method.handler, self._parser(method)
+        handler, parse, stats = (
+            method.handler,
+            self._parser(method),
+            self._stats.methods[method.path],
+        )
 
         async def unary(data: bytes, context: _Context) -> bytes:
-            try:
-                response = handler(parse(data), _call(context))
-                if not isinstance(response, (Encoded, Message)):
-                    response = await response
-                return _serialize(response)
-            except Exception as error:
-                await _abort(context, method, error)
+            with _counted(stats) as end:
+                try:
+                    response = handler(parse(data), _call(context))
+                    if not isinstance(response, (Encoded, Message)):
+                        response = await response
+                    answer = _serialize(response)
+                    stats.sent += 1
+                    return answer
+                except Exception as error:
+                    await _abort(context, method, error, end)
 
         return unary
 
@@ -154,27 +167,32 @@ class GrpcTransport:
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
-        try:
-            responses = method.handler(request(), _call(context))
+        stats = self._stats.methods[method.path]
+        with _counted(stats) as end:
             try:
-                async for response in responses:
-                    await context.write(_serialize(response))
+                responses = method.handler(request(), _call(context))
+                try:
+                    async for response in responses:
+                        await context.write(_serialize(response))
+                        stats.sent += 1
+                finally:
+                    await responses.aclose()
+            except asyncio.CancelledError:
+                if not self._draining:
+                    raise
+                await _abort(context, method, StoreClosed(), end)
+            except Exception as error:
+                await _abort(context, method, error, end)
             finally:
-                await responses.aclose()
-        except asyncio.CancelledError:
-            if not self._draining:
-                raise
-            await _abort(context, method, StoreClosed())
-        except Exception as error:
-            await _abort(context, method, error)
-        finally:
-            self._streams.discard(task)
+                self._streams.discard(task)
 
     def _parser(self, method: Method) -> Callable[[bytes], Message]:
         """Raises StatusError with the texts of etcd's gRPC library."""
         parse, limit = method.request.FromString, self._max_message_bytes
+        stats = self._stats.methods[method.path]
 
         def parsed(data: bytes) -> Message:
+            stats.received += 1
             if len(data) > limit:
                 raise StatusError(
                     Code.RESOURCE_EXHAUSTED,
@@ -191,9 +209,10 @@ class GrpcTransport:
 class _Router(grpc.GenericRpcHandler):
     """Finds the handler of a path; what is not in the table is answered as Go's library does."""
 
-    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
-        self._handlers = handlers
-        self._services = {path[1:].rpartition("/")[0] for path in handlers}
+    def __init__(
+        self, methods: MethodTable, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self._methods, self._handlers = methods, handlers
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -203,13 +222,7 @@ class _Router(grpc.GenericRpcHandler):
         return self._unknown(path) if handler is None else handler
 
     def _unknown(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
-        service, slash, name = path.removeprefix("/").rpartition("/")
-        if not slash:
-            text = f'malformed method name: "{path}"'
-        elif service in self._services:
-            text = f"unknown method {name} for service {service}"
-        else:
-            text = f"unknown service {service}"
+        text = unknown_method(self._methods, path)
 
         async def refuse(messages: AsyncIterator[bytes], context: _Context) -> None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
@@ -235,11 +248,35 @@ def _serialize(response: Message | Encoded) -> bytes:
     return response.data if isinstance(response, Encoded) else response.SerializeToString()
 
 
-async def _abort(context: _Context, method: Method, error: Exception) -> NoReturn:
+@dataclass(slots=True)
+class _End:
+    """How a call ended, to be counted."""
+
+    code: Code = Code.OK
+
+
+@contextmanager
+def _counted(stats: MethodStats) -> Iterator[_End]:
+    """Count a call, from its start to its end."""
+    stats.started += 1
+    began, end = time.monotonic(), _End()
+    try:
+        yield end
+    except asyncio.CancelledError:
+        end.code = Code.CANCELED
+        raise
+    finally:
+        stats.handled[end.code] += 1
+        if stats.seconds is not None:
+            stats.seconds.observe(time.monotonic() - began)
+
+
+async def _abort(context: _Context, method: Method, error: Exception, end: _End) -> NoReturn:
     """End the call with the status of `error`; an unforeseen one is logged, not told."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     status = status_of(error)
+    end.code = status.code
     if status.code is Code.INTERNAL and not isinstance(error, StatusError):
         _log.error("%s failed", method.path, exc_info=error)
     await context.abort(_CODES[status.code], status.message)

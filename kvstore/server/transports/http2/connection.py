@@ -1,0 +1,711 @@
+"""The server's side of one HTTP/2 connection, without I/O (RFC 9113).
+
+`receive` takes what came from the socket and calls the sink; `out` gathers what is to be written.
+Both happen in one loop over all frames of a read, because most requests are answered at once: then
+a read of a hundred requests costs one write of a hundred answers.
+
+A stream is in `streams` while it is open in either direction. A number tells the rest:
+
+    idle      above the last one opened
+    open      in `streams`
+    half      in `streams`, the client said END_STREAM; we say it with the trailers of an answer
+    closed    any other; of those that we reset, late frames are expected and dropped
+
+    frame            idle               open                   half             closed
+    HEADERS          opens it, odd ids  trailers: END_STREAM   STREAM_CLOSED    connection error
+    DATA             connection error   taken                  STREAM_CLOSED    STREAM_CLOSED
+    RST_STREAM       connection error   closes it              closes it        dropped
+    WINDOW_UPDATE    connection error   taken                  taken            dropped
+    PRIORITY         checked, dropped   the same               the same         the same
+    CONTINUATION     only right after the HEADERS it continues, and then nothing else
+
+There is no half-closed (local): an answer to a client that is still sending ends with RST_STREAM
+NO_ERROR, so that he stops (section 8.1).
+
+The request of a gRPC client is a HEADERS and a DATA frame in one read. `receive` hands such a pair
+to `sink.whole` without making a stream of it; the meaning is that of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final, Generic, Protocol, TypeVar
+
+from kvstore.server.transports.http2.budget import Budget
+from kvstore.server.transports.http2.errors import ConnectionFault, StreamFault
+from kvstore.server.transports.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    DEFAULT_MAX_FRAME_BYTES,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_BYTES,
+    HEADERS,
+    LARGEST_MAX_FRAME_BYTES,
+    MAX_WINDOW,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY_FLAG,
+    SETTINGS,
+    ErrorCode,
+    Setting,
+    frame,
+    goaway,
+    pack_head,
+    rst_stream,
+    settings,
+    unpack_head,
+    window_update,
+)
+from kvstore.server.transports.http2.header_block import Fields, HeaderBlocks, check_trailers
+from kvstore.server.transports.http2.stream import Stream
+
+__all__ = ["Connection", "Head", "Limits", "Sink"]
+
+_PAIR: Final = HEADERS | END_HEADERS << 8
+_ID: Final = MAX_WINDOW
+_uint32: Final = Struct(">I").unpack_from
+_setting: Final = Struct(">HI").iter_unpack
+
+
+class Limits:
+    """What a peer may have and do, and what is kept for one."""
+
+    max_streams = 2**32 - 1
+    """Open at a time on a connection."""
+    max_header_list_bytes = 1 << 20
+    """Of one request, also of its encoded block; as Go's servers have it."""
+    max_header_frames = 1024
+    """CONTINUATION frames of one block."""
+    stream_window_bytes = 1 << 20
+    connection_window_bytes = 16 << 20
+    turn_bytes = 1 << 20
+    """DATA of large answers that goes to the socket before others have their turn."""
+    late_streams = 4096
+    """Streams that we reset whose late frames are still dropped without an error."""
+    resets = (10_000, 500.0)
+    """Burst and rate per second of RST_STREAM: a client that gives up calls, not rapid reset."""
+    settings = (200, 20.0)
+    empty_frames = (2_000, 100.0)
+    """DATA without data, and PRIORITY, which is obsolete."""
+    refused = (2_000, 100.0)
+    """Stream errors."""
+
+
+class Head(Protocol):
+    """What the sink makes of the header fields of a request."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Goes to `sink.whole` when its one message came with it."""
+        ...
+
+    @property
+    def content_length(self) -> int | None: ...
+
+
+H = TypeVar("H", bound=Head)
+
+
+class Sink(Protocol[H]):
+    """Who answers. Calls come from inside `receive`, or `Connection.resume`."""
+
+    def understand(self, fields: Fields) -> H:
+        """What header fields mean; remembered with their bytes. May raise StreamFault."""
+        ...
+
+    def whole(self, stream_id: int, head: H, body: bytes) -> None:
+        """A whole request; there is no Stream for it, unless `Connection.open` makes one."""
+        ...
+
+    def begin(self, stream: Stream, head: H) -> None:
+        """A request begins; `data` follows, also when it has none."""
+        ...
+
+    def data(self, stream: Stream, data: bytes, *, is_end: bool) -> None: ...
+    def reset(self, stream: Stream) -> None:
+        """The client does not want the answer any more."""
+        ...
+
+    def writable(self, stream: Stream) -> None:
+        """All that was queued on the stream has left."""
+        ...
+
+    def ping(self, now: float) -> None:
+        """May raise ConnectionFault for one too many."""
+        ...
+
+
+class Connection(Generic[H]):
+    def __init__(self, sink: Sink[H], limits: Limits, now: float) -> None:
+        self._sink, self._limits = sink, limits
+        self._headers: HeaderBlocks[H] = HeaderBlocks(sink.understand, limits.max_header_list_bytes)
+        self.out: list[bytes | memoryview] = []
+        """To be written, in order; whoever writes it clears it."""
+        self.streams: dict[int, Stream] = {}
+        self.last_id = 0
+        self.window = DEFAULT_WINDOW
+        """Bytes of DATA that the peer takes, of all streams."""
+        self.initial_window = DEFAULT_WINDOW
+        self.max_frame_bytes = DEFAULT_MAX_FRAME_BYTES
+        self.queued_bytes = 0
+        """Of DATA that waits on streams."""
+        self.is_congested = False
+        """Set while the peer does not read: DATA then waits on its stream."""
+        self.turn_bytes = limits.turn_bytes
+        """DATA that may still be taken from the queues in this turn; see `next_turn`."""
+        self.is_closed = False
+        """Nothing is received any more; what is in `out` is the end."""
+        self.accepts_below = 1 << 31
+        """Streams from this id on are not served any more: we said GOAWAY."""
+        self.on_ack: Callable[[bytes], None] | None = None
+        """Told the payload of each acknowledged PING."""
+        self._blocked: dict[int, Stream] = {}
+        self._buffer = b""
+        self._is_greeted = self._has_settings = False
+        self._recv_window = limits.connection_window_bytes
+        self._skipped: list[tuple[int, int]] = []
+        self._late: dict[int, None] = {}
+        self._block: tuple[int, int, list[bytes]] | None = None
+        self._block_bytes = 0
+        self._resets = Budget(*limits.resets)
+        self._settings = Budget(*limits.settings)
+        self._empty = Budget(*limits.empty_frames)
+        self._faults = Budget(*limits.refused)
+        self._now = now
+        self._greet()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open"
+        return (
+            f"Connection({state}, {len(self.streams)} streams, last {self.last_id}, "
+            f"window={self.window}, queued={self.queued_bytes})"
+        )
+
+    def _greet(self) -> None:
+        limits = self._limits
+        values = {
+            Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_list_bytes,
+        }
+        if limits.max_streams < 2**32 - 1:
+            values[Setting.MAX_CONCURRENT_STREAMS] = limits.max_streams
+        self.out.append(settings(values))
+        self.out.append(window_update(0, limits.connection_window_bytes - DEFAULT_WINDOW))
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what came from the socket at `now` (seconds, monotonic). Never raises."""
+        if self.is_closed:
+            return
+        self._now = now
+        if self._buffer:
+            data = self._buffer + data
+        try:
+            self._buffer = data[self._frames(data) :]
+        except ConnectionFault as fault:
+            self.close(fault.code, fault.text)
+
+    def _frames(self, data: bytes) -> int:
+        """Take all whole frames; returns where the rest begins. Raises ConnectionFault."""
+        at, end = 0, len(data)
+        if not self._is_greeted:
+            if data[: len(PREFACE)] != PREFACE[:end]:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "bogus greeting")
+            if end < len(PREFACE):
+                return 0
+            at, self._is_greeted = len(PREFACE), True
+        known, sink = self._headers.known, self._sink
+        while end - at >= HEAD_BYTES:
+            size_kind, flags, stream_id = unpack_head(data, at)
+            size = size_kind >> 8
+            body = at + HEAD_BYTES
+            if size > DEFAULT_MAX_FRAME_BYTES:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
+            next_at = body + size
+            if next_at > end:
+                break
+            kind = size_kind & 0xFF
+            if kind | flags << 8 == _PAIR and self._block is None and self._has_settings:
+                # A request in one piece: the DATA frame that ends it is here, too.
+                head = known.get(data[body:next_at])
+                if head is not None and head.is_whole and end - next_at >= HEAD_BYTES:
+                    then_size_kind, then_flags, then_id = unpack_head(data, next_at)
+                    then_body = next_at + HEAD_BYTES
+                    then_at = then_body + (then_size_kind >> 8)
+                    if (
+                        then_id == stream_id
+                        and then_size_kind & 0xFF == DATA
+                        and then_flags == END_STREAM
+                        and then_at <= end
+                        and self.last_id < stream_id < self.accepts_below
+                        and stream_id & 1
+                        and then_size_kind >> 8 <= DEFAULT_MAX_FRAME_BYTES
+                        and len(self.streams) < self._limits.max_streams
+                    ):
+                        if stream_id != self.last_id + 2:
+                            self._note_skipped(stream_id)
+                        self.last_id = stream_id
+                        self._recv_window -= then_at - then_body
+                        if self._recv_window < self._limits.connection_window_bytes >> 1:
+                            self._credit_connection()
+                        at = then_at
+                        sink.whole(stream_id, head, data[then_body:then_at])
+                        continue
+            at = next_at
+            try:
+                self._frame(kind, flags, stream_id & _ID, data[body:next_at])
+            except StreamFault as fault:
+                if not self._faults.spend(self._now):
+                    raise ConnectionFault(
+                        ErrorCode.ENHANCE_YOUR_CALM, "too many stream errors"
+                    ) from None
+                self._refuse(stream_id & _ID, fault.code)
+            if self.is_closed:
+                return end
+        return at
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._block is not None and kind != CONTINUATION:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is not continued")
+        if not self._has_settings and kind != SETTINGS:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        match kind:
+            case 0:  # DATA
+                self._on_data(flags, stream_id, payload)
+            case 1:  # HEADERS
+                self._on_headers(flags, stream_id, payload)
+            case 2:  # PRIORITY
+                self._on_priority(stream_id, payload)
+            case 3:  # RST_STREAM
+                self._on_rst_stream(stream_id, payload)
+            case 4:  # SETTINGS
+                self._on_settings(flags, stream_id, payload)
+            case 5:  # PUSH_PROMISE
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client does not push")
+            case 6:  # PING
+                self._on_ping(flags, stream_id, payload)
+            case 7:  # GOAWAY
+                if stream_id:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+            case 8:  # WINDOW_UPDATE
+                self._on_window_update(stream_id, payload)
+            case 9:  # CONTINUATION
+                self._on_continuation(flags, stream_id, payload)
+
+    # -- frames of streams -----------------------------------------------------------------------
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that is not ours")
+        if flags & PADDED:
+            payload = _unpad(payload)
+        if flags & PRIORITY_FLAG:
+            if len(payload) < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS without its priority")
+            depends_on = _uint32(payload)[0] & _ID
+            payload = payload[5:]
+            if depends_on == stream_id:
+                self._block_ended(flags, stream_id, payload, is_faulty=True)
+                return
+        self._block_ended(flags, stream_id, payload)
+
+    def _block_ended(
+        self, flags: int, stream_id: int, payload: bytes, *, is_faulty: bool = False
+    ) -> None:
+        if flags & END_HEADERS:
+            self._headers_done(flags, stream_id, payload, is_faulty=is_faulty)
+        else:
+            self._block = (stream_id, flags | (is_faulty << 8), [payload])
+            self._block_bytes = len(payload)
+
+    def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if self._block is None or self._block[0] != stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        _, first_flags, parts = self._block
+        parts.append(payload)
+        self._block_bytes += len(payload)
+        limits = self._limits
+        if (
+            self._block_bytes > limits.max_header_list_bytes
+            or len(parts) > limits.max_header_frames
+        ):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
+        if flags & END_HEADERS:
+            self._block = None
+            self._headers_done(
+                first_flags, stream_id, b"".join(parts), is_faulty=first_flags > 0xFF
+            )
+
+    def _headers_done(self, flags: int, stream_id: int, block: bytes, *, is_faulty: bool) -> None:
+        """A block is whole. It is decoded in any case, or the tables would fall apart."""
+        is_end = bool(flags & END_STREAM)
+        stream = self.streams.get(stream_id)
+        if stream is not None or stream_id <= self.last_id:
+            fields = self._headers.fields(block)
+            if stream is None:
+                if stream_id not in self._late:
+                    skipped = any(first <= stream_id <= last for first, last in self._skipped)
+                    code = ErrorCode.PROTOCOL_ERROR if skipped else ErrorCode.STREAM_CLOSED
+                    raise ConnectionFault(code, "HEADERS on a closed stream")
+                return
+            if stream.is_remote_closed:
+                raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end")
+            check_trailers(fields)
+            if not is_end:
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
+            self._ended(stream)
+            self._sink.data(stream, b"", is_end=True)
+            return
+        if stream_id >= self.accepts_below:
+            self._headers.fields(block)
+            return  # the client learns from our GOAWAY that it was not served
+        if stream_id != self.last_id + 2:
+            self._note_skipped(stream_id)
+        self.last_id = stream_id
+        head = self._headers.known.get(block)
+        if head is None:
+            head = self._headers.request(block)
+        if is_faulty:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+        if len(self.streams) >= self._limits.max_streams:
+            raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
+        stream = self.open(stream_id, is_remote_closed=False)
+        stream.content_length = head.content_length
+        if is_end:
+            self._ended(stream)
+        self._sink.begin(stream, head)
+        if is_end and not stream.is_closed:
+            self._sink.data(stream, b"", is_end=True)
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        self._recv_window -= size
+        if self._recv_window < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the window")
+        if self._recv_window < self._limits.connection_window_bytes >> 1:
+            self._credit_connection()
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if not stream_id or stream_id > self.last_id:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
+            if stream_id not in self._late:
+                raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+            return
+        if stream.is_remote_closed:
+            raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA after the end")
+        stream.recv_window -= size
+        if stream.recv_window < 0:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the window")
+        if flags & PADDED:
+            payload = _unpad(payload)
+            self.credit(stream, size - len(payload))
+        is_end = bool(flags & END_STREAM)
+        if not payload and not is_end and not self._empty.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many empty frames")
+        stream.received_bytes += len(payload)
+        if is_end:
+            self._ended(stream)
+        self._sink.data(stream, payload, is_end=is_end)
+
+    def _ended(self, stream: Stream) -> None:
+        stream.is_remote_closed = True
+        if stream.content_length not in (None, stream.received_bytes):
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "content-length is not what came")
+
+    def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
+        if not stream_id or stream_id > self.last_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        if not self._resets.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many resets")
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.forget(stream)
+            self._sink.reset(stream)
+
+    def _on_priority(self, stream_id: int, payload: bytes) -> None:
+        if not stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on the connection")
+        if not self._empty.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many PRIORITY frames")
+        if len(payload) != 5:
+            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has 5 bytes")
+        if _uint32(payload)[0] & _ID == stream_id:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+
+    def _on_window_update(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
+        increment = _uint32(payload)[0] & _ID
+        if not stream_id:
+            if not increment:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window update of 0")
+            self.window += increment
+            if self.window > MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the window overflows")
+            if self._blocked:
+                self.resume()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if stream_id > self.last_id:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE, idle stream")
+            return
+        if not increment:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a window update of 0")
+        stream.window += increment
+        if stream.window > MAX_WINDOW:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "the window overflows")
+        if stream_id in self._blocked:
+            self._pump(stream)
+
+    # -- frames of the connection ----------------------------------------------------------------
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an ACK with settings")
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of no whole settings")
+        if not self._settings.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many SETTINGS")
+        self._has_settings = True
+        for name, value in _setting(payload):
+            if name == Setting.ENABLE_PUSH and value > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+            if name == Setting.MAX_FRAME_SIZE:
+                if not DEFAULT_MAX_FRAME_BYTES <= value <= LARGEST_MAX_FRAME_BYTES:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE")
+                self.max_frame_bytes = value
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                if value > MAX_WINDOW:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE")
+                self._change_windows(value)
+        self.out.append(frame(SETTINGS, ACK, 0))
+
+    def _change_windows(self, initial: int) -> None:
+        by, self.initial_window = initial - self.initial_window, initial
+        if not by:
+            return
+        for stream in self.streams.values():
+            stream.window += by
+            if stream.window > MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window overflows")
+        if by > 0 and self._blocked:
+            self.resume()
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
+        if flags & ACK:
+            if self.on_ack is not None:
+                self.on_ack(payload)
+            return
+        self.out.append(frame(PING, ACK, 0, payload))
+        self._sink.ping(self._now)
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def open(self, stream_id: int, *, is_remote_closed: bool = True) -> Stream:
+        """The Stream of a request that `sink.whole` was given, for an answer that comes later."""
+        stream = Stream(stream_id, self.initial_window, self._limits.stream_window_bytes)
+        stream.is_remote_closed = is_remote_closed
+        self.streams[stream_id] = stream
+        return stream
+
+    def has_room(self, size: int) -> bool:
+        """May `size` bytes of DATA of a new stream be appended to `out`, in one frame?"""
+        return (
+            size <= self.max_frame_bytes
+            and size <= self.window
+            and size <= self.initial_window
+            and not self.is_congested
+        )
+
+    def send_headers(self, stream: Stream, block: bytes) -> None:
+        """Blocks are below the smallest frame: the sink makes them."""
+        self.out.append(frame(HEADERS, END_HEADERS, stream.id, block))
+
+    def send_data(self, stream: Stream, data: bytes | memoryview) -> None:
+        """DATA in order, as the windows let it go; when all has left, `sink.writable`."""
+        if stream.is_closed:
+            return
+        size = len(data)
+        if (
+            not stream.queue
+            and size <= self.max_frame_bytes
+            and size <= self.window
+            and size <= stream.window
+            and not self.is_congested
+        ):
+            self.window -= size
+            stream.window -= size
+            self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
+            self.out.append(data)
+            return
+        stream.queue.append(memoryview(data))
+        stream.queued_bytes += size
+        self.queued_bytes += size
+        self._blocked[stream.id] = stream
+        self._pump(stream)
+
+    def send_end(self, stream: Stream, block: bytes) -> None:
+        """The trailers, after all DATA. The stream is closed then."""
+        if stream.is_closed:
+            return
+        stream.end = block
+        if not stream.queue:
+            self._finish(stream)
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """End the stream now; what is queued on it is dropped."""
+        if not stream.is_closed:
+            self._refuse(stream.id, code)
+
+    def credit(self, stream: Stream, size: int) -> None:
+        """`size` bytes of the stream's DATA have been used: the client may send as many more."""
+        if stream.is_remote_closed or stream.is_closed:
+            return
+        stream.credit += size
+        if stream.credit >= self._limits.stream_window_bytes >> 1:
+            self.out.append(window_update(stream.id, stream.credit))
+            stream.recv_window += stream.credit
+            stream.credit = 0
+
+    def resume(self) -> None:
+        """Windows were opened, or the peer reads again: send what waits, streams by turns."""
+        for stream in list(self._blocked.values()):
+            if self.window <= 0 or self.is_congested or self.turn_bytes <= 0:
+                return
+            if not stream.is_closed:
+                # At the end of the line for the next time, so that one does not starve the rest.
+                self._blocked.pop(stream.id, None)
+                self._blocked[stream.id] = stream
+                self._pump(stream)
+
+    def next_turn(self) -> bool:
+        """What is in `out` went to the socket; True: there may be more to `resume` soon."""
+        is_over = self.turn_bytes <= 0
+        self.turn_bytes = self._limits.turn_bytes
+        return is_over and bool(self._blocked) and self.window > 0 and not self.is_congested
+
+    def _pump(self, stream: Stream) -> None:
+        queue, most = stream.queue, self.max_frame_bytes
+        while queue and not self.is_congested and self.turn_bytes > 0:
+            data = queue[0]
+            size = min(len(data), most, self.window, stream.window)
+            if size <= 0 and len(data):
+                return
+            self.turn_bytes -= size
+            self.window -= size
+            stream.window -= size
+            stream.queued_bytes -= size
+            self.queued_bytes -= size
+            self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
+            if size == len(data):
+                self.out.append(queue.popleft())
+            else:
+                self.out.append(data[:size])
+                queue[0] = data[size:]
+        if not queue:
+            self._blocked.pop(stream.id, None)
+            if stream.end is not None:
+                self._finish(stream)
+            else:
+                self._sink.writable(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        assert stream.end is not None
+        self.out.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.end))
+        if stream.is_remote_closed:
+            self.forget(stream)
+        else:
+            self._refuse(stream.id, ErrorCode.NO_ERROR)
+
+    def forget(self, stream: Stream) -> None:
+        """The stream is closed; what was queued on it is dropped."""
+        stream.is_closed = True
+        self.queued_bytes -= stream.queued_bytes
+        stream.queued_bytes = 0
+        stream.queue.clear()
+        self._blocked.pop(stream.id, None)
+        self.streams.pop(stream.id, None)
+
+    def _refuse(self, stream_id: int, code: ErrorCode) -> None:
+        """Reset a stream, open or not; its late frames will be dropped."""
+        self.out.append(rst_stream(stream_id, code))
+        self._late[stream_id] = None
+        if len(self._late) > self._limits.late_streams:
+            del self._late[next(iter(self._late))]
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.forget(stream)
+            if code is not ErrorCode.NO_ERROR:
+                self._sink.reset(stream)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    @property
+    def accepts_streams(self) -> bool:
+        return self.accepts_below == 1 << 31
+
+    def go_away(self, *, last: bool) -> None:
+        """Ask the client to go elsewhere: first without a last stream, then with the real one.
+
+        Streams that were opened go on (RFC 9113, section 6.8).
+        """
+        self.accepts_below = self.last_id + 1 if last else self.accepts_below
+        self.out.append(goaway(self.last_id if last else _ID, ErrorCode.NO_ERROR))
+
+    def ping(self, payload: bytes) -> None:
+        """Send a PING of 8 bytes; `on_ack` hears of the answer."""
+        self.out.append(frame(PING, 0, 0, payload))
+
+    def close(self, code: ErrorCode, text: str = "") -> None:
+        """End the connection and all its streams with a GOAWAY."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._buffer = b""
+        self.out.append(goaway(self.last_id, code, text.encode()))
+        self.abandon()
+
+    def abandon(self) -> None:
+        """The peer is gone: forget the streams and tell the sink."""
+        self.is_closed = True
+        for stream in list(self.streams.values()):
+            self.forget(stream)
+            self._sink.reset(stream)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _note_skipped(self, stream_id: int) -> None:
+        """Remember ids that were never opened, to tell a late frame from a wrong one."""
+        if stream_id <= self.last_id:
+            return
+        if len(self._skipped) < 16 and stream_id > self.last_id + 2:
+            self._skipped.append((self.last_id + 1, stream_id - 1))
+
+    def _credit_connection(self) -> None:
+        """All DATA is given back as it comes: what is kept of it is bounded by the sink."""
+        size = self._limits.connection_window_bytes - self._recv_window
+        self.out.append(window_update(0, size))
+        self._recv_window += size
+
+
+def _unpad(payload: bytes) -> bytes:
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - payload[0]]

@@ -1,0 +1,51 @@
+"""One stream of a connection, while it is open in either direction.
+
+What is to be sent waits in `queue` for the windows of the stream and of the connection, and for a
+peer that reads; `end` is the block of trailers that follows the last of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    __slots__ = (
+        "call",
+        "content_length",
+        "credit",
+        "end",
+        "id",
+        "is_closed",
+        "is_remote_closed",
+        "queue",
+        "queued_bytes",
+        "received_bytes",
+        "recv_window",
+        "window",
+    )
+
+    def __init__(self, stream_id: int, window: int, recv_window: int) -> None:
+        self.id = stream_id
+        self.window = window
+        """Bytes of DATA that the peer takes; negative when he made his window smaller."""
+        self.recv_window = recv_window
+        """Bytes of DATA that the peer may send."""
+        self.credit = 0
+        """Bytes received and not yet given back to `recv_window`."""
+        self.received_bytes = 0
+        self.content_length: int | None = None
+        self.is_remote_closed = False
+        self.is_closed = False
+        self.queue: deque[memoryview] = deque()
+        self.queued_bytes = 0
+        self.end: bytes | None = None
+        self.call: Any = None
+        """What the sink keeps of the stream."""
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "half-closed" if self.is_remote_closed else "open"
+        return f"Stream({self.id}, {state}, window={self.window}, queued={self.queued_bytes})"

@@ -1,0 +1,219 @@
+"""One HTTP/2 connection on a socket of asyncio: bytes to the core, and its bytes to the socket.
+
+Reads are handled where they arrive, and all that they bring about leaves in one write. What comes
+later (a commit, an event) wakes the connection once for a turn of the loop, however many calls it
+concerns; `Turns` runs those of all connections together.
+
+    the client does not read   → `pause_writing`: no more is read from him, nothing is pulled
+    he is silent               → PING after `ping_interval_s`, dropped after `ping_timeout_s`
+    the server drains          → GOAWAY, PING; on its answer the last GOAWAY; closed when done
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.frames import ErrorCode
+from kvstore.server.transports.rpc.calls import Calls
+from kvstore.server.transports.rpc.head import CallHead
+from kvstore.server.transports.rpc.service import Service
+
+__all__ = ["Http2Protocol", "Pings", "Turns"]
+
+WRITE_HIGH_BYTES: Final = 1024 * 1024
+"""Unsent bytes of one connection above which nothing more is read from it."""
+WRITE_LOW_BYTES: Final = 256 * 1024
+_KEEP_ALIVE: Final = b"kv-alive"
+_DRAINING: Final = b"kv-drain"
+_ACK_WAIT_S: Final = 1.0
+_CLOSE_WAIT_S: Final = 5.0
+"""How long a client has to take the last bytes of a connection that we end."""
+
+
+class Pings:
+    """When silent clients are pinged, in seconds; 0 is never."""
+
+    __slots__ = ("interval_s", "timeout_s")
+
+    def __init__(self, interval_s: float, timeout_s: float) -> None:
+        self.interval_s, self.timeout_s = interval_s, timeout_s
+
+
+class Turns:
+    """Gives woken connections their turn, all in one callback of the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._woken: list[Http2Protocol] = []
+
+    def wake(self, connection: Http2Protocol) -> None:
+        if not self._woken:
+            self._loop.call_soon(self._run)
+        self._woken.append(connection)
+
+    def _run(self) -> None:
+        woken, self._woken = self._woken, []
+        for connection in woken:
+            connection.turn()
+
+
+class Http2Protocol(asyncio.Protocol):
+    def __init__(
+        self,
+        service: Service,
+        turns: Turns,
+        limits: Limits,
+        pings: Pings,
+        on_closed: Callable[[Http2Protocol], None],
+    ) -> None:
+        self._service, self._turns, self._pings = service, turns, pings
+        self._limits, self._on_closed = limits, on_closed
+        self._loop = service.loop
+        self._is_woken = self._is_draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_pinged = False
+
+    def __repr__(self) -> str:
+        return f"<Http2Protocol {self._calls!r}>"
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        self._calls = Calls(self._service, peer_text(transport), self._wake)
+        self._last_read = self._loop.time()
+        self._core: Connection[CallHead] = Connection(self._calls, self._limits, self._last_read)
+        self._calls.connection = self._core
+        self._core.on_ack = self._on_ack
+        self._service.stats.connections += 1
+        if self._pings.interval_s:
+            self._arm(self._pings.interval_s)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._service.stats.received_bytes += len(data)
+        self._last_read = now = self._loop.time()
+        self._core.receive(data, now)
+        if self._calls.has_work:
+            self._wake()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        self._core.is_congested = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._core.is_congested = False
+        self._calls.uncongested()
+        self._transport.resume_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._service.stats.connections -= 1
+        self._core.abandon()
+        self._core.out.clear()
+        self._on_closed(self)
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Send what has come up since the last read or turn."""
+        self._is_woken = False
+        if self._core.is_closed and not self._core.out:
+            return
+        self._calls.turn()
+        self._flush()
+        if self._calls.has_work and not self._core.is_congested:
+            self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_woken:
+            self._is_woken = True
+            self._turns.wake(self)
+
+    def _flush(self) -> None:
+        core = self._core
+        out = core.out
+        if out:
+            data = b"".join(out)
+            out.clear()
+            self._service.stats.sent_bytes += len(data)
+            self._transport.write(data)
+        if core.turn_bytes < self._limits.turn_bytes and core.next_turn():
+            self._loop.call_soon(self._go_on)
+        is_drained = self._is_draining and not core.streams and not core.accepts_streams
+        if core.is_closed or is_drained:
+            self._transport.close()
+            self._loop.call_later(_CLOSE_WAIT_S, self._transport.abort)
+
+    def _go_on(self) -> None:
+        """The rest of large answers, after others had their turn."""
+        if not self._core.is_closed:
+            self._core.resume()
+            self._flush()
+
+    # -- silence ---------------------------------------------------------------------------------
+
+    def _arm(self, delay_s: float) -> None:
+        self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        silent_s = self._loop.time() - self._last_read
+        interval_s, timeout_s = self._pings.interval_s, self._pings.timeout_s
+        if self._is_pinged and silent_s >= interval_s + timeout_s:
+            self._transport.abort()
+            return
+        if silent_s < interval_s:
+            self._is_pinged = False
+            self._arm(interval_s - silent_s)
+            return
+        if not self._is_pinged:
+            self._is_pinged = True
+            self._core.ping(_KEEP_ALIVE)
+            self._flush()
+        self._arm(max(interval_s + timeout_s - silent_s, 0.001) if timeout_s else interval_s)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Ask the client to leave, end his streams; closes itself when his calls are done."""
+        self._is_draining = True
+        if self._core.is_closed:
+            return
+        self._core.go_away(last=False)
+        self._core.ping(_DRAINING)
+        self._calls.drain()
+        self._flush()
+        self._loop.call_later(_ACK_WAIT_S, self._last_call)
+
+    def _on_ack(self, payload: bytes) -> None:
+        if payload == _DRAINING:
+            self._last_call()
+
+    def _last_call(self) -> None:
+        if not self._core.is_closed and self._core.accepts_streams:
+            self._core.go_away(last=True)
+            self._calls.drain()
+            self._flush()
+
+    def close(self) -> None:
+        """End the connection now, with whatever it was doing."""
+        self._core.close(ErrorCode.NO_ERROR)
+        self._flush()
+        self._transport.abort()
+
+
+def peer_text(transport: asyncio.BaseTransport) -> str:
+    """The other side as gRPC spells it: `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000`, `unix:`."""
+    address = transport.get_extra_info("peername")
+    if not isinstance(address, tuple):
+        return "unix:"
+    host, port = address[:2]
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -1,0 +1,70 @@
+"""The first bytes of a connection say what it speaks: HTTP/2 with prior knowledge, or HTTP/1.1.
+
+With TLS it is the same, after the handshake: a client that offers nothing by ALPN is served, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from kvstore.server.transports.http2.frames import PREFACE
+
+__all__ = ["Sniffer"]
+
+GREETING_TIMEOUT_S: Final = 120.0
+"""How long a connection may say too little (grpc-go's ConnectionTimeout)."""
+_ENOUGH: Final = 4
+"""No method of HTTP/1 begins with `PRI `."""
+
+
+class Sniffer(asyncio.Protocol):
+    def __init__(
+        self,
+        http2: Callable[[], asyncio.Protocol] | None,
+        http1: Callable[[], asyncio.Protocol] | None,
+        open_connections: set[Sniffer],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """What is None is not served here. It is in `open_connections` until it knows."""
+        self._http2, self._http1, self._open, self._loop = http2, http1, open_connections, loop
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._open.add(self)
+        self._timer = self._loop.call_later(GREETING_TIMEOUT_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._seen = seen = self._seen + data
+        if seen[:_ENOUGH] == PREFACE[: min(len(seen), _ENOUGH)]:
+            if len(seen) < _ENOUGH:
+                return
+            self._hand_over(self._http2)
+        else:
+            self._hand_over(self._http1)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def _hand_over(self, make: Callable[[], asyncio.Protocol] | None) -> None:
+        self._forget()
+        if make is None:
+            self._transport.abort()
+            return
+        protocol = make()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(self._seen)
+
+    def _forget(self) -> None:
+        self._timer.cancel()
+        self._open.discard(self)

@@ -1,0 +1,276 @@
+"""The calls of one connection: HTTP/2's sink, the method table's caller.
+
+A unary call that came whole is answered in `whole` without anything kept. All others live on their
+stream (`unary.py`, `streaming.py`).
+
+Memory is bounded: while answers that the client does not take add up to `QUEUE_BYTES`, requests
+wait (`POSTPONED_CALLS` of them, then they are refused), and streams are not pulled while what they
+gave before has not left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from kvstore.server.method import Encoded, Kind
+from kvstore.server.status import Status
+from kvstore.server.transports.http2.connection import Connection
+from kvstore.server.transports.http2.errors import ConnectionFault
+from kvstore.server.transports.http2.frames import (
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    ErrorCode,
+    frame,
+)
+from kvstore.server.transports.http2.header_block import Fields
+from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.framing import PREFIX_BYTES, frame_message, prefix_of
+from kvstore.server.transports.rpc.head import CallHead, understand
+from kvstore.server.transports.rpc.outcome import parse, status_for
+from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refusal_block, whole
+from kvstore.server.transports.rpc.service import Service
+from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
+from kvstore.server.transports.rpc.unary import UnaryCall
+
+__all__ = ["Calls"]
+
+QUEUE_BYTES: Final = 32 * 1024 * 1024
+"""Of answers that wait for one client to take them; above it his requests wait."""
+POSTPONED_CALLS: Final = 10_000
+_STRIKES: Final = 2
+_IDLE_PING_INTERVAL_S: Final = 7200.0
+
+
+class Calls:
+    """Implements Sink. The owner sets `connection` and writes what is in its `out`."""
+
+    connection: Connection[CallHead]
+
+    def __init__(self, service: Service, peer: str, wake: Callable[[], None]) -> None:
+        """`wake` is called when something was put into `out` from outside `receive`."""
+        self.service, self.peer, self.wake = service, peer, wake
+        self._ready: deque[SessionCall] = deque()
+        self._postponed: deque[UnaryCall] = deque()
+        self._strikes = 0
+        self._last_ping_at = float("-inf")
+        self._sent_at_ping = (0, 0)
+        self.is_draining = False
+
+    def __repr__(self) -> str:
+        return f"Calls({self.peer}, {len(self._postponed)} postponed, {self.connection!r})"
+
+    # -- the sink --------------------------------------------------------------------------------
+
+    def understand(self, fields: Fields) -> CallHead:
+        return understand(fields, self.service.methods, self.service.stats, self.peer)
+
+    def whole(self, stream_id: int, head: CallHead, body: bytes) -> None:
+        connection = self.connection
+        if connection.queued_bytes >= QUEUE_BYTES:
+            self._stream_of(stream_id, head).data(body, is_end=True)
+            return
+        if len(body) < PREFIX_BYTES:
+            self._stream_of(stream_id, head).data(body, is_end=True)
+            return
+        flag, size = prefix_of(body)
+        if flag or size != len(body) - PREFIX_BYTES or size > self.service.max_message_bytes:
+            self._stream_of(stream_id, head).data(body, is_end=True)
+            return
+        message = body[PREFIX_BYTES:]
+        stats = head.stats
+        assert stats is not None
+        stats.started += 1
+        stats.received += 1
+        if head.shortcut is not None:
+            answer = head.shortcut(message)
+            if answer is not None:
+                stats.handled[0] += 1
+                self._answer(stream_id, head, answer)
+                return
+        assert head.handler is not None
+        began = 0.0 if stats.seconds is None else self.service.loop.time()
+        try:
+            response = head.handler(parse(head, message), head.call)
+            if type(response) is Encoded:
+                answer = response.data
+            elif hasattr(response, "SerializeToString"):
+                answer = response.SerializeToString()
+            else:
+                call = UnaryCall(self, connection.open(stream_id), head, began)
+                call.wait_for(response)
+                return
+        except Exception as error:
+            status = status_for(head, error)
+            stats.handled[status.code] += 1
+            connection.out.append(
+                frame(
+                    HEADERS,
+                    END_HEADERS | END_STREAM,
+                    stream_id,
+                    refusal_block(status.code, status.message, content_type=head.content_type),
+                )
+            )
+            return
+        stats.handled[0] += 1
+        if stats.seconds is not None:
+            stats.seconds.observe(self.service.loop.time() - began)
+        self._answer(stream_id, head, answer)
+
+    def begin(self, stream: Stream, head: CallHead) -> None:
+        if head.refusal is not None:
+            self.refuse(stream, head)
+        elif head.method is not None:
+            if head.stats is not None:
+                head.stats.started += 1
+            if head.method.kind is Kind.UNARY:
+                UnaryCall(self, stream, head, self.service.loop.time())
+            elif head.method.session is not None:
+                SessionCall(self, stream, head)
+            else:
+                TaskCall(self, stream, head)
+
+    def data(self, stream: Stream, data: bytes, *, is_end: bool) -> None:
+        if stream.call is not None:
+            stream.call.data(data, is_end=is_end)
+
+    def reset(self, stream: Stream) -> None:
+        if stream.call is not None:
+            stream.call.cancel()
+
+    def writable(self, stream: Stream) -> None:
+        if stream.call is not None:
+            stream.call.writable()
+        self._run_postponed()
+
+    def ping(self, now: float) -> None:
+        """Punish pings that are too many, as grpc-go's server does (handlePing)."""
+        connection = self.connection
+        last, self._last_ping_at = self._last_ping_at, now
+        sent = (connection.last_id, connection.window)
+        if sent != self._sent_at_ping:
+            self._sent_at_ping, self._strikes = sent, 0
+            return
+        least = self.service.min_ping_interval_s if connection.streams else _IDLE_PING_INTERVAL_S
+        if last + least > now:
+            self._strikes += 1
+        if self._strikes > _STRIKES:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+
+    # -- what calls ask for ----------------------------------------------------------------------
+
+    def may_run(self, call: UnaryCall) -> bool:
+        """May it run now? Else it is run later, or was refused."""
+        if self.connection.queued_bytes < QUEUE_BYTES:
+            return True
+        if len(self._postponed) >= POSTPONED_CALLS:
+            self.connection.reset(call.stream, ErrorCode.REFUSED_STREAM)
+        else:
+            self._postponed.append(call)
+        return False
+
+    def respond(self, stream: Stream, head: CallHead, answer: bytes) -> None:
+        """The whole successful answer of a call on a stream."""
+        connection = self.connection
+        if stream.is_closed:
+            return
+        if head.stats is not None:
+            head.stats.sent += 1
+        size = len(answer) + PREFIX_BYTES
+        if (
+            size <= connection.max_frame_bytes
+            and size <= connection.window
+            and size <= stream.window
+            and stream.is_remote_closed
+            and not connection.is_congested
+            and not head.is_gzip
+            and head.content_type == b"application/grpc"
+        ):
+            connection.window -= size
+            before, after = whole(stream.id, answer)
+            connection.out += (before, answer, after)
+            connection.forget(stream)
+            return
+        connection.send_headers(stream, head_block(head.content_type, is_gzip=head.is_gzip))
+        connection.send_data(stream, frame_message(answer, is_gzip=head.is_gzip))
+        connection.send_end(stream, OK_TRAILERS)
+
+    def refuse(self, stream: Stream, head: CallHead) -> None:
+        """Answer a call that no handler sees."""
+        assert head.refusal is not None
+        code, message, http_status = head.refusal
+        self.connection.send_end(
+            stream,
+            refusal_block(code, message, http_status=http_status, content_type=head.content_type),
+        )
+
+    def fail(self, stream: Stream, head: CallHead, status: Status) -> None:
+        """End a call that has not begun to answer with a status."""
+        self.connection.send_end(
+            stream, refusal_block(status.code, status.message, content_type=head.content_type)
+        )
+
+    def ready(self, call: SessionCall) -> None:
+        """Pull it in the next turn."""
+        self._ready.append(call)
+        self.wake()
+
+    # -- turns -----------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Pull the streams that have something to say."""
+        ready = self._ready
+        for _ in range(len(ready)):
+            ready.popleft().pump()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._ready)
+
+    def uncongested(self) -> None:
+        """The client reads again."""
+        self.connection.resume()
+        for stream in list(self.connection.streams.values()):
+            if stream.call is not None and not stream.queue:
+                stream.call.writable()
+        self._run_postponed()
+
+    def drain(self) -> None:
+        """End the streams, which never end by themselves; unary calls go on."""
+        self.is_draining = True
+        for stream in list(self.connection.streams.values()):
+            if stream.call is not None:
+                stream.call.stop()
+
+    def _run_postponed(self) -> None:
+        while self._postponed and self.connection.queued_bytes < QUEUE_BYTES:
+            call = self._postponed.popleft()
+            if not call.is_done:
+                call.run()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _stream_of(self, stream_id: int, head: CallHead) -> UnaryCall:
+        if head.stats is not None:
+            head.stats.started += 1
+        return UnaryCall(self, self.connection.open(stream_id), head, self.service.loop.time())
+
+    def _answer(self, stream_id: int, head: CallHead, answer: bytes) -> None:
+        connection = self.connection
+        size = len(answer) + PREFIX_BYTES
+        if (
+            size <= connection.max_frame_bytes
+            and size <= connection.window
+            and size <= connection.initial_window
+            and not connection.is_congested
+            and head.content_type == b"application/grpc"
+        ):
+            connection.window -= size
+            before, after = whole(stream_id, answer)
+            connection.out += (before, answer, after)
+            if head.stats is not None:
+                head.stats.sent += 1
+        else:
+            self.respond(connection.open(stream_id), head, answer)

@@ -1,0 +1,271 @@
+"""Calls with a stream of responses: pulled from a session, or from a task's async generator.
+
+Either is pulled only when what it gave before has left, so that the client's windows are the
+back-pressure. Requests of a client that does not take his responses are not credited back, so that
+he has to stop, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import Message
+
+from kvstore.errors import StoreClosed
+from kvstore.server.method import Encoded, Kind
+from kvstore.server.status import Code, Status, StatusError, status_of
+from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.framing import MessageReader, frame_message
+from kvstore.server.transports.rpc.head import CallHead
+from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
+from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, status_block
+from kvstore.server.transports.rpc.unary import DEADLINE_EXCEEDED, NO_REQUEST
+
+if TYPE_CHECKING:
+    from kvstore.server.transports.rpc.calls import Calls
+
+__all__ = ["SessionCall", "TaskCall"]
+
+_BURST: Final = 64
+"""Responses of one stream before others have their turn."""
+_UNREAD_MESSAGES: Final = 256
+"""Requests of a generator that wait before the client is slowed down."""
+_STOPPED: Final = StoreClosed()
+
+
+class _StreamingCall:
+    """What both kinds share: reading requests, sending responses, the end."""
+
+    __slots__ = ("_began", "_calls", "_has_begun", "_head", "_owed", "_reader", "is_done", "stream")
+
+    def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
+        self._calls, self.stream, self._head = calls, stream, head
+        self._reader = MessageReader(calls.service.max_message_bytes, is_gzip=head.is_gzip)
+        self._began = calls.service.loop.time()
+        self._has_begun = self.is_done = False
+        self._owed = 0
+        stream.call = self
+        if head.timeout_s is not None:
+            calls.service.deadlines.add(head.timeout_s, self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.stream!r}, done={self.is_done})"
+
+    def _send(self, response: Message | Encoded) -> None:
+        head, connection = self._head, self._calls.connection
+        assert head.stats is not None
+        head.stats.sent += 1
+        if not self._has_begun:
+            self._has_begun = True
+            connection.send_headers(
+                self.stream, head_block(head.content_type, is_gzip=head.is_gzip)
+            )
+        connection.send_data(self.stream, frame_message(serialize(response), is_gzip=head.is_gzip))
+
+    def _credit(self, size: int) -> None:
+        """Give `size` bytes back to the client, unless he is to be slowed down."""
+        self._owed += size
+        if not self._is_backed_up:
+            owed, self._owed = self._owed, 0
+            self._calls.connection.credit(self.stream, owed)
+
+    @property
+    def _is_backed_up(self) -> bool:
+        return bool(self.stream.queue)
+
+    def _end(self, status: Status) -> None:
+        """Say how it ended, after all that was sent."""
+        if self.is_done:
+            return
+        self._close(status.code)
+        connection = self._calls.connection
+        if not self._has_begun and status.code is not Code.OK:
+            self._calls.fail(self.stream, self._head, status)
+        else:
+            if not self._has_begun:
+                connection.send_headers(
+                    self.stream, head_block(self._head.content_type, is_gzip=self._head.is_gzip)
+                )
+            ok = status.code is Code.OK
+            block = OK_TRAILERS if ok else status_block(status.code, status.message)
+            connection.send_end(self.stream, block)
+        self._calls.wake()
+
+    def _close(self, code: Code) -> None:
+        self.is_done = True
+        stats = self._head.stats
+        assert stats is not None
+        stats.handled[code] += 1
+        if stats.seconds is not None:
+            stats.seconds.observe(self._calls.service.loop.time() - self._began)
+        self._release()
+
+    def _release(self) -> None:
+        raise AssertionError("each kind has its own")
+
+    # -- from outside ----------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        self._end(DEADLINE_EXCEEDED)
+
+    def cancel(self) -> None:
+        if not self.is_done:
+            self._close(Code.CANCELED)
+
+    def stop(self) -> None:
+        self._end(status_of(_STOPPED))
+
+
+class SessionCall(_StreamingCall):
+    """No task: the session is fed as messages come and pulled in turns of the connection."""
+
+    __slots__ = ("_is_ready", "_session")
+
+    def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
+        super().__init__(calls, stream, head)
+        assert head.method is not None
+        assert head.method.session is not None
+        self._is_ready = False
+        self._session = head.method.session(head.call, self._on_ready)
+
+    def data(self, data: bytes, *, is_end: bool) -> None:
+        """The end of what the client says is not the end of the stream."""
+        if self.is_done:
+            return
+        head = self._head
+        assert head.stats is not None
+        try:
+            for message in self._reader.feed(data):
+                head.stats.received += 1
+                self._session.receive(parse(head, message))
+        except Exception as error:
+            self._end(status_for(head, error))
+            return
+        self._credit(len(data))
+
+    def pump(self) -> None:
+        """Send what the session has, as long as it leaves at once."""
+        self._is_ready = False
+        if self.is_done:
+            return
+        session, stream, connection = self._session, self.stream, self._calls.connection
+        try:
+            for _ in range(_BURST):
+                if stream.queue or connection.is_congested:
+                    return  # `writable` comes back to it
+                response = session.pull()
+                if response is not None:
+                    self._send(response)
+                elif not session.has_work:
+                    return
+        except Exception as error:
+            self._end(status_for(self._head, error))
+            return
+        self._on_ready()
+
+    def writable(self) -> None:
+        if self._owed:
+            self._credit(0)
+        self._on_ready()
+
+    def _on_ready(self) -> None:
+        if not self._is_ready and not self.is_done:
+            self._is_ready = True
+            self._calls.ready(self)
+
+    def _release(self) -> None:
+        self._session.close()
+
+
+class TaskCall(_StreamingCall):
+    """A task that pulls the handler's async generator."""
+
+    __slots__ = ("_is_all", "_requests", "_task", "_wakeup")
+
+    def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
+        super().__init__(calls, stream, head)
+        self._requests: deque[tuple[bytes, int]] = deque()
+        self._is_all = False
+        self._wakeup: asyncio.Future[None] | None = None
+        self._task = calls.service.spawn(self._run())
+
+    def data(self, data: bytes, *, is_end: bool) -> None:
+        if self.is_done:
+            return
+        try:
+            messages = self._reader.feed(data)
+        except StatusError as error:
+            self._end(status_for(self._head, error))
+            return
+        self._requests += [(message, len(message)) for message in messages]
+        self._is_all = is_end
+        self._credit(len(data))
+        self._wake_task()
+
+    @property
+    def _is_backed_up(self) -> bool:
+        return bool(self.stream.queue) or len(self._requests) > _UNREAD_MESSAGES
+
+    def writable(self) -> None:
+        self._wake_task()
+
+    def _wake_task(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def _wait(self) -> None:
+        self._wakeup = self._calls.service.loop.create_future()
+        try:
+            await self._wakeup
+        finally:
+            self._wakeup = None
+
+    async def _next(self) -> Message | None:
+        """The next request; None after the last."""
+        while not self._requests:
+            if self._is_all:
+                return None
+            await self._wait()
+        message, _ = self._requests.popleft()
+        assert self._head.stats is not None
+        self._head.stats.received += 1
+        self._credit(0)
+        return parse(self._head, message)
+
+    async def _all(self) -> AsyncIterator[Message]:
+        while (request := await self._next()) is not None:
+            yield request
+
+    async def _run(self) -> None:
+        try:
+            await self._pull()
+        except Exception as error:
+            self._end(status_for(self._head, error))
+        else:
+            self._end(Status(Code.OK, "", 200))
+
+    async def _pull(self) -> None:
+        head = self._head
+        assert head.method is not None
+        assert head.handler is not None
+        request: Any = self._all()
+        if head.method.kind is Kind.SERVER_STREAM:
+            request = await self._next()
+            if request is None:
+                raise NO_REQUEST
+        responses = head.handler(request, head.call)
+        try:
+            async for response in responses:
+                self._send(response)
+                self._calls.wake()
+                while self.stream.queue or self._calls.connection.is_congested:
+                    await self._wait()
+        finally:
+            await responses.aclose()
+
+    def _release(self) -> None:
+        if self._task is not asyncio.current_task():
+            self._task.cancel()

@@ -1,0 +1,165 @@
+"""A unary call that lives on a stream: it did not come whole, or its answer comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+
+from kvstore.server.method import Deferred, Encoded
+from kvstore.server.status import Code, Status, StatusError
+from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.framing import MessageReader
+from kvstore.server.transports.rpc.head import CallHead
+from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from kvstore.server.transports.rpc.calls import Calls
+
+__all__ = ["DEADLINE_EXCEEDED", "NO_REQUEST", "UnaryCall"]
+
+NO_REQUEST = StatusError(
+    Code.INTERNAL,
+    "cardinality violation: received no request message from non-client-streaming RPC",
+)
+_CUT = StatusError(Code.INTERNAL, "unexpected EOF")
+DEADLINE_EXCEEDED = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded", 504)
+
+
+class UnaryCall:
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_head",
+        "_message",
+        "_reader",
+        "_task",
+        "is_done",
+        "stream",
+    )
+
+    def __init__(self, calls: Calls, stream: Stream, head: CallHead, began: float) -> None:
+        """`began` on the clock of the loop; counted as started by whoever makes it."""
+        self._calls, self.stream, self._head, self._began = calls, stream, head, began
+        self._reader: MessageReader | None = None
+        self._message: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.is_done = False
+        stream.call = self
+        if head.timeout_s is not None:
+            calls.service.deadlines.add(head.timeout_s, self)
+
+    def __repr__(self) -> str:
+        return f"UnaryCall({self.stream!r}, done={self.is_done})"
+
+    # -- the request -----------------------------------------------------------------------------
+
+    def data(self, data: bytes, *, is_end: bool) -> None:
+        """The handler runs when the client has said all, which is one message."""
+        if self.is_done:
+            return
+        calls, head = self._calls, self._head
+        if self._reader is None:
+            self._reader = MessageReader(calls.service.max_message_bytes, is_gzip=head.is_gzip)
+        try:
+            messages = self._reader.feed(data) if data else []
+            calls.connection.credit(self.stream, len(data))
+            if messages and self._message is None:
+                self._message = messages[0]
+            if is_end:
+                if self._message is None:
+                    raise NO_REQUEST if self._reader.is_empty else _CUT
+                if calls.may_run(self):
+                    self.run()
+        except StatusError as error:
+            self._fail(error)
+
+    def run(self) -> None:
+        head = self._head
+        assert head.stats is not None
+        assert head.handler is not None
+        assert self._message is not None
+        head.stats.received += 1
+        message, self._message = self._message, None
+        try:
+            if head.shortcut is not None:
+                answer = head.shortcut(message)
+                if answer is not None:
+                    self._succeed(answer)
+                    return
+            response = head.handler(parse(head, message), head.call)
+            if isinstance(response, (Encoded, Message)):
+                self._succeed(serialize(response))
+            else:
+                self.wait_for(response)
+        except Exception as error:
+            self._fail(error)
+
+    # -- the answer ------------------------------------------------------------------------------
+
+    def wait_for(self, response: Deferred | Awaitable[Any]) -> None:
+        if type(response) is Deferred:
+            response.then(self._on_answer)
+        else:
+            self._task = self._calls.service.spawn(self._await(response))
+
+    async def _await(self, response: Awaitable[Any]) -> None:
+        try:
+            self._on_answer(await response, None)
+        except Exception as error:
+            self._on_answer(None, error)
+
+    def _on_answer(self, response: Encoded | Message | None, error: Exception | None) -> None:
+        if self.is_done:
+            return
+        if error is not None:
+            self._fail(error)
+        else:
+            assert response is not None
+            self._succeed(serialize(response))
+        self._calls.wake()
+
+    def _succeed(self, answer: bytes) -> None:
+        self._count(Code.OK)
+        self._calls.respond(self.stream, self._head, answer)
+
+    def _fail(self, error: Exception) -> None:
+        status = status_for(self._head, error)
+        self._count(status.code)
+        self._calls.fail(self.stream, self._head, status)
+
+    # -- from outside ----------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        if self.is_done:
+            return
+        self._count(Code.DEADLINE_EXCEEDED)
+        self._drop()
+        self._calls.fail(self.stream, self._head, DEADLINE_EXCEEDED)
+        self._calls.wake()
+
+    def cancel(self) -> None:
+        if not self.is_done:
+            self._count(Code.CANCELED)
+            self._drop()
+
+    def stop(self) -> None:
+        """The server stops; what has begun is finished."""
+
+    def writable(self) -> None:
+        """Nothing waits for it: the answer was given whole."""
+
+    def _drop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _count(self, code: Code) -> None:
+        self.is_done = True
+        stats = self._head.stats
+        if stats is not None:
+            stats.handled[code] += 1
+            if stats.seconds is not None:
+                stats.seconds.observe(self._calls.service.loop.time() - self._began)
