@@ -24,6 +24,8 @@ Row = tuple[bytes, bytes]
 
 
 class Table(Enum):
+    __hash__ = object.__hash__  # Enum's is written in Python, and every read needs it
+
     LOG = b"log"
     LEASE = b"lease"
     META = b"meta"

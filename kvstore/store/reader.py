@@ -22,7 +22,8 @@ class SnapshotReader:
 
     def get(self, packed: int) -> bytes:
         found = self._get(Table.LOG, packed.to_bytes(REVISION_BYTES, "big"))
-        invariant(found is not None, "the log misses a revision of the index", packed=hex(packed))
+        if found is None:
+            invariant(False, "the log misses a revision of the index", packed=hex(packed))
         assert found is not None
         return found
 

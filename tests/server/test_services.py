@@ -1,7 +1,8 @@
 """The services over a store that says what it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -20,6 +21,7 @@ from kvstore.server.header import Headers
 from kvstore.server.method import Call, Encoded
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.status import StatusError
+from kvstore.store.interface import Waiter
 from kvstore.types import (
     CompactResult,
     DeleteRangeOp,
@@ -43,13 +45,15 @@ SETTINGS = Settings(
     name="m", peer_urls=["http://p:1"], client_urls=["http://c:2"], quota_backend_bytes=77
 )
 T = TypeVar("T")
+W = TypeVar("W", bound=Waiter)
 M = TypeVar("M", bound=Message)
 
 
 class FakeStream:
     def __init__(self) -> None:
         self.asked: list[object] = []
-        self.messages: asyncio.Queue[WatchMessage | None] = asyncio.Queue()
+        self.messages: deque[WatchMessage] = deque()
+        self.on_ready: Callable[[], None] = lambda: None
         self.closed = False
 
     def create(self, request: WatchCreate) -> None:
@@ -61,15 +65,22 @@ class FakeStream:
     def request_progress(self) -> None:
         self.asked.append("progress")
 
-    async def next(self) -> WatchMessage:
-        message = await self.messages.get()
-        if message is None:
+    def say(self, message: WatchMessage) -> None:
+        self.messages.append(message)
+        self.on_ready()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.messages)
+
+    def poll(self) -> WatchMessage | None:
+        if self.closed:
             raise StoreClosed
-        return message
+        return self.messages.popleft() if self.messages else None
 
     def close(self) -> None:
         self.closed = True
-        self.messages.put_nowait(None)
+        self.on_ready()
 
 
 class FakeStore:
@@ -99,13 +110,12 @@ class FakeStore:
         for chunk in self.chunks:
             yield chunk
 
-    def apply(self, txn: Txn) -> "asyncio.Future[TxnResult]":
+    def apply(self, txn: Txn, waiter: W) -> W:
         self.asked.append(txn)
         results = {PutOp: PutResult(9), DeleteRangeOp: DeleteRangeResult(9, 2)}
-        done: asyncio.Future[TxnResult] = asyncio.get_running_loop().create_future()
         responses = [results[type(op)] for op in txn.success]  # type: ignore[index]
-        done.set_result(TxnResult(9, True, responses))
-        return done
+        waiter.set_result(TxnResult(9, True, responses))
+        return waiter
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
         self.asked.append((revision, physical))
@@ -131,7 +141,8 @@ class FakeStore:
     async def lease_leases(self) -> list[int]:
         return [5, -6]
 
-    def watch_stream(self) -> FakeStream:
+    def watch_session(self, on_ready: Callable[[], None]) -> FakeStream:
+        self.stream.on_ready = on_ready
         return self.stream
 
     def status(self) -> StoreStatus:
@@ -321,10 +332,10 @@ class TestWatch:
                 rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()),
             )
             responses = self.watch(store, requests)
-            stream.messages.put_nowait(WatchMessage(0, 9, created=True))
+            stream.say(WatchMessage(0, 9, created=True))
             first = decoded(rpc_pb2.WatchResponse, await anext(responses))
             assert (first.created, first.header.revision) == (True, 9)
-            stream.messages.put_nowait(WatchMessage(-1, 10))
+            stream.say(WatchMessage(-1, 10))
             await asyncio.sleep(0)
             assert decoded(rpc_pb2.WatchResponse, await anext(responses)).watch_id == -1
             assert [WatchCreate(KeyRange(b"k")), 3, "progress"] == stream.asked
@@ -348,7 +359,7 @@ class TestWatch:
     def test_a_closed_store_ends_the_call(self) -> None:
         async def test() -> None:
             store = FakeStore()
-            store.stream.messages.put_nowait(None)
+            store.stream.close()
             with pytest.raises(StoreClosed):
                 await anext(self.watch(store, sent()))
 
