@@ -22,8 +22,10 @@ A stream is in `streams` while it is open in either direction. A number tells th
 There is no half-closed (local): an answer to a client that is still sending ends with RST_STREAM
 NO_ERROR, so that he stops (section 8.1).
 
-The request of a gRPC client is a HEADERS and a DATA frame in one read. `receive` hands such a pair
-to `sink.whole` without making a stream of it; the meaning is that of the table.
+The request of a gRPC client is a HEADERS and a DATA frame, mostly in one read. Between them its
+stream is in `_arriving`, not in `streams`; when the read brings both, `sink.whole` gets the request
+and no Stream is made. The meaning is that of the table: with any other frame of a stream, and at
+the end of the read, what is still arriving gets its Stream.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ from kvstore.server.transports.http2.stream import Stream
 
 __all__ = ["Connection", "Head", "Limits", "Sink"]
 
-_PAIR: Final = HEADERS | END_HEADERS << 8
+_WHOLE_BLOCK: Final = HEADERS | END_HEADERS << 8
+_LAST_DATA: Final = DATA | END_STREAM << 8
 _ID: Final = MAX_WINDOW
 _uint32: Final = Struct(">I").unpack_from
 _setting: Final = Struct(">HI").iter_unpack
@@ -165,6 +168,7 @@ class Connection(Generic[H]):
         self.on_ack: Callable[[bytes], None] | None = None
         """Told the payload of each acknowledged PING."""
         self._blocked: dict[int, Stream] = {}
+        self._arriving: dict[int, H] = {}
         self._buffer = b""
         self._is_greeted = self._has_settings = False
         self._recv_window = limits.connection_window_bytes
@@ -220,7 +224,7 @@ class Connection(Generic[H]):
             if end < len(PREFACE):
                 return 0
             at, self._is_greeted = len(PREFACE), True
-        known, sink = self._headers.known, self._sink
+        known, sink, arriving = self._headers.known, self._sink, self._arriving
         while end - at >= HEAD_BYTES:
             size_kind, flags, stream_id = unpack_head(data, at)
             size = size_kind >> 8
@@ -231,32 +235,35 @@ class Connection(Generic[H]):
             if next_at > end:
                 break
             kind = size_kind & 0xFF
-            if kind | flags << 8 == _PAIR and self._block is None and self._has_settings:
-                # A request in one piece: the DATA frame that ends it is here, too.
+            what = kind | flags << 8
+            if what == _WHOLE_BLOCK:
                 head = known.get(data[body:next_at])
-                if head is not None and head.is_whole and end - next_at >= HEAD_BYTES:
-                    then_size_kind, then_flags, then_id = unpack_head(data, next_at)
-                    then_body = next_at + HEAD_BYTES
-                    then_at = then_body + (then_size_kind >> 8)
-                    if (
-                        then_id == stream_id
-                        and then_size_kind & 0xFF == DATA
-                        and then_flags == END_STREAM
-                        and then_at <= end
-                        and self.last_id < stream_id < self.accepts_below
-                        and stream_id & 1
-                        and then_size_kind >> 8 <= DEFAULT_MAX_FRAME_BYTES
-                        and len(self.streams) < self._limits.max_streams
-                    ):
-                        if stream_id != self.last_id + 2:
-                            self._note_skipped(stream_id)
-                        self.last_id = stream_id
-                        self._recv_window -= then_at - then_body
-                        if self._recv_window < self._limits.connection_window_bytes >> 1:
-                            self._credit_connection()
-                        at = then_at
-                        sink.whole(stream_id, head, data[then_body:then_at])
-                        continue
+                if (
+                    head is not None
+                    and head.is_whole
+                    and self.last_id < stream_id < self.accepts_below
+                    and stream_id & 1
+                    and self._block is None
+                    and len(self.streams) + len(arriving) < self._limits.max_streams
+                ):
+                    if stream_id != self.last_id + 2:
+                        self._note_skipped(stream_id)
+                    self.last_id = stream_id
+                    arriving[stream_id] = head
+                    at = next_at
+                    continue
+            elif what == _LAST_DATA:
+                head = arriving.get(stream_id)
+                if head is not None and head.content_length in (None, size):
+                    del arriving[stream_id]
+                    self._recv_window -= size
+                    if self._recv_window < self._limits.connection_window_bytes >> 1:
+                        self._credit_connection()
+                    at = next_at
+                    sink.whole(stream_id, head, data[body:next_at])
+                    continue
+            if arriving and stream_id:
+                self._begin_arriving()
             at = next_at
             try:
                 self._frame(kind, flags, stream_id & _ID, data[body:next_at])
@@ -268,7 +275,18 @@ class Connection(Generic[H]):
                 self._refuse(stream_id & _ID, fault.code)
             if self.is_closed:
                 return end
+        if arriving:
+            self._begin_arriving()
         return at
+
+    def _begin_arriving(self) -> None:
+        """Requests that are not whole by now get a Stream."""
+        arriving = list(self._arriving.items())
+        self._arriving.clear()
+        for stream_id, head in arriving:
+            stream = self.open(stream_id, is_remote_closed=False)
+            stream.content_length = head.content_length
+            self._sink.begin(stream, head)
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and kind != CONTINUATION:
@@ -685,6 +703,7 @@ class Connection(Generic[H]):
     def abandon(self) -> None:
         """The peer is gone: forget the streams and tell the sink."""
         self.is_closed = True
+        self._arriving.clear()
         for stream in list(self.streams.values()):
             self.forget(stream)
             self._sink.reset(stream)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvstore.server.transports.http2.frames import PREFACE
+from kvstore.server.transports.native.protocol import Http2Protocol
 
 __all__ = ["Sniffer"]
 
@@ -22,7 +23,7 @@ _ENOUGH: Final = 4
 class Sniffer(asyncio.Protocol):
     def __init__(
         self,
-        http2: Callable[[], asyncio.Protocol] | None,
+        http2: Callable[[], Http2Protocol] | None,
         http1: Callable[[], asyncio.Protocol] | None,
         open_connections: set[Sniffer],
         loop: asyncio.AbstractEventLoop,
@@ -55,7 +56,7 @@ class Sniffer(asyncio.Protocol):
     def close(self) -> None:
         self._transport.abort()
 
-    def _hand_over(self, make: Callable[[], asyncio.Protocol] | None) -> None:
+    def _hand_over(self, make: Callable[[], asyncio.Protocol | Http2Protocol] | None) -> None:
         self._forget()
         if make is None:
             self._transport.abort()

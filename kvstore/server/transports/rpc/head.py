@@ -84,7 +84,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
     head.method, head.stats = method, stats.methods[path]
     head.parse, head.handler = method.request.FromString, method.handler
     head.shortcut = method.shortcut
-    head.is_whole = method.kind is Kind.UNARY and head.content_length is None and not head.is_gzip
+    head.is_whole = method.kind is Kind.UNARY and not head.is_gzip
     return head
 
 
