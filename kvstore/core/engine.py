@@ -24,11 +24,11 @@ from kvstore.core.lease.lessor import Lessor
 from kvstore.core.mvcc.change import Change, Events
 from kvstore.core.mvcc.key_index import Entry, entry_at, entry_last
 from kvstore.core.mvcc.ranges import read_range
-from kvstore.core.mvcc.record import key_of, numbers_of
+from kvstore.core.mvcc.record import encode, key_of, numbers_of
 from kvstore.core.mvcc.revision import bound, main_of, unpack
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.core.mvcc.txn import TxnRun, Write
-from kvstore.core.mvcc.validate import check_range, check_txn, payload_bytes
+from kvstore.core.mvcc.validate import check_put, check_range, check_txn, payload_bytes
 from kvstore.core.ports import RecordReader
 from kvstore.core.watch.hub import Hub, WatchedChange
 from kvstore.core.watch.stream import WatchStream
@@ -54,7 +54,17 @@ from kvstore.limits import (
     MIN_LEASE_TTL_S,
     PENDING_BYTES,
 )
-from kvstore.types import Event, Lease, LeaseStatus, RangeOp, RangeResult, Txn, TxnResult
+from kvstore.types import (
+    Event,
+    Lease,
+    LeaseStatus,
+    PutOp,
+    PutResult,
+    RangeOp,
+    RangeResult,
+    Txn,
+    TxnResult,
+)
 from kvstore.verify import invariant
 
 __all__ = ["Applied", "Batch", "Engine", "Recovered"]
@@ -201,6 +211,10 @@ class Engine:
 
     def txn(self, txn: Txn) -> Applied[TxnResult]:
         """Raises any InvalidRequest, Compacted, FutureRevision, LeaseNotFound, TooManyRequests."""
+        if len(txn.success) == 1 and not txn.compares and not txn.failure:
+            op = txn.success[0]
+            if type(op) is PutOp and not (op.prev_kv or op.ignore_value or op.ignore_lease):
+                return self._put(op)
         check_txn(txn, self._max_txn_ops)
         if payload_bytes(txn) > self._max_request_bytes:
             raise RequestTooLarge
@@ -208,6 +222,29 @@ class Engine:
         decision = self._begin(is_request=not _is_read(txn))
         run = TxnRun(self, txn)
         return self._decide(decision, run, run.run())
+
+    def _put(self, op: PutOp) -> Applied[TxnResult]:
+        """`txn` of one plain put: the same checks and writes, without the passes over a tree."""
+        key, value, lease_id = op.key, op.value, op.lease
+        check_put(op)
+        if len(key) + len(value) > self._max_request_bytes:
+            raise RequestTooLarge
+        self._refuse_overload()
+        self.write_index += 1
+        if lease_id and lease_id not in self.lessor:
+            raise LeaseNotFound
+        main = self.head + 1
+        packed, create, version = self.index.put(key, main, 0)
+        record = encode(key, value, create, main, version, lease_id)
+        self._records[packed] = record
+        self.lessor.attach(key, lease_id)
+        sequence = self.sequence + 1
+        decision = Decision(sequence, [Write(packed, key, record, version)])
+        decision.size_bytes = len(record)
+        self.head, self.sequence = main, sequence
+        self._pending_bytes += len(record)
+        self._outbox.append(decision)
+        return Applied(sequence, TxnResult(main, True, (PutResult(main),)))
 
     def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
         """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""

@@ -39,6 +39,7 @@ HEAD_BYTES: Final = HEAD.size
 _pack, _unpack = HEAD.pack, HEAD.unpack_from
 _KEY_AT: Final = HEAD_BYTES + 1
 _TWO_BYTES: Final = 1 << 14
+_FOUR_BYTES: Final = 1 << 28
 _MASK: Final = (1 << 64) - 1
 
 T_co = TypeVar("T_co", covariant=True)
@@ -59,7 +60,16 @@ _SHORT: Final = tuple(_long_varint(number) for number in range(_TWO_BYTES))
 
 def varint(number: int) -> bytes:
     """The protobuf varint of an int64; a negative number takes ten bytes."""
-    return _SHORT[number] if 0 <= number < _TWO_BYTES else _long_varint(number)
+    if 0 <= number < _TWO_BYTES:
+        return _SHORT[number]
+    if 0 <= number < _FOUR_BYTES:  # revisions, mostly
+        high = number >> 14
+        if high < 128:
+            return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, high))
+        return bytes(
+            (number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, high & 0x7F | 0x80, high >> 7)
+        )
+    return _long_varint(number)
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
