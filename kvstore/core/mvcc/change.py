@@ -66,10 +66,12 @@ class Change:
 class Events(WireSequence[Event]):
     """Changes as one watcher gets them."""
 
-    __slots__ = ("changes", "prev")
+    __slots__ = ("changes", "encoded", "prev")
 
     def __init__(self, changes: list[Change], *, prev: bool) -> None:
         self.changes, self.prev = changes, prev
+        self.encoded: bytes | None = None
+        """What whoever encodes responses keeps here, for the other watchers of the same."""
 
     def __len__(self) -> int:
         return len(self.changes)

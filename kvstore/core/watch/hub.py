@@ -14,7 +14,7 @@ from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
 from kvstore.types import Event
 
-__all__ = ["History", "Hub", "WatchedChange"]
+__all__ = ["History", "Hub", "Offer", "WatchedChange"]
 
 
 class WatchedChange(Protocol):
@@ -53,6 +53,27 @@ class History(Protocol):
     def load_prev(self, changes: Iterable[WatchedChange]) -> None:
         """See that `prev` of each change is loaded."""
         ...
+
+
+class Offer:
+    """All changes of one revision in an interval; what watchers share of it is made once."""
+
+    __slots__ = ("_history", "_plain", "_with_prev", "changes", "revision", "size_bytes")
+
+    def __init__(self, history: History, revision: int, changes: Sequence[WatchedChange]) -> None:
+        self._history, self.revision, self.changes = history, revision, changes
+        self.size_bytes = sum([change.size_bytes for change in changes])
+        self._plain: Sequence[Event] | None = None
+        self._with_prev: Sequence[Event] | None = None
+
+    def events(self, *, prev: bool) -> Sequence[Event]:
+        if prev:
+            if self._with_prev is None:
+                self._with_prev = self._history.events(self.changes, prev=True)
+            return self._with_prev
+        if self._plain is None:
+            self._plain = self._history.events(self.changes, prev=False)
+        return self._plain
 
 
 class Group:
@@ -123,8 +144,9 @@ class Hub:
     def _offer(self, group: Group, revision: int, changes: Sequence[WatchedChange]) -> None:
         if any(watcher.prev_kv for watcher in group.watchers):
             self.history.load_prev(changes)
+        offer = Offer(self.history, revision, changes)
         for watcher in tuple(group.watchers):
-            watcher.stream.offer(watcher, revision, changes)
+            watcher.stream.offer(watcher, offer)
 
     def check(self) -> list[str]:
         wrong = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from kvstore.core.watch.hub import Hub, WatchedChange
+from kvstore.core.watch.hub import Hub, Offer, WatchedChange
 from kvstore.core.watch.watcher import State, Watcher
 from kvstore.errors import Compacted
 from kvstore.limits import WATCH_QUEUE_BYTES, WATCH_QUEUE_EVENTS
@@ -32,7 +32,7 @@ class WatchStream:
     def __init__(self, hub: Hub, on_ready: Callable[[], None]) -> None:
         """`on_ready` is called, without arguments and often, when `poll` may have something."""
         self._hub, self._on_ready = hub, on_ready
-        self._queue: deque[tuple[WatchMessage, int]] = deque()  # with its size in bytes
+        self._queue: deque[tuple[WatchMessage, int, int]] = deque()  # with its bytes and events
         self._events = self._bytes = 0
         self._handed_out = self._queued = 0
         self._watchers: dict[int, Watcher] = {}
@@ -110,20 +110,23 @@ class WatchStream:
 
     # -- the hub's side --------------------------------------------------------------------------
 
-    def offer(self, watcher: Watcher, revision: int, changes: Sequence[WatchedChange]) -> None:
+    def offer(self, watcher: Watcher, offer: Offer) -> None:
         """All changes of one revision in the watcher's interval."""
+        revision = offer.revision
         if revision < watcher.next_revision:
             return
-        if not watcher.sees_all:
-            changes = _filter(watcher, changes)
+        if not (watcher.puts and watcher.deletes):
+            changes = _filter(watcher, offer.changes)
             if not changes:
                 return
-        if self._is_full:
+            offer = Offer(self._hub.history, revision, changes)
+        if self._events >= WATCH_QUEUE_EVENTS or self._bytes >= WATCH_QUEUE_BYTES:
             self._fall_behind(watcher, revision)
             return
         watcher.notified = True
-        size = sum(change.size_bytes for change in changes)
-        self._put(self._message(watcher, revision, changes), size)
+        events = offer.events(prev=watcher.prev_kv)
+        message = WatchMessage(watcher.id, revision, events, False, False, 0, "", watcher.fragment)
+        self._put(message, offer.size_bytes, len(offer.changes))
 
     # -- the consumer's side ---------------------------------------------------------------------
 
@@ -134,17 +137,18 @@ class WatchStream:
 
     def poll(self) -> WatchMessage | None:
         """The next message. None: nothing to say now, though `has_work` may ask to go on."""
-        watcher = next(iter(self._behind), None)
-        if watcher is not None and watcher.after <= self._handed_out:
-            # Take turns, so that neither the queue nor the past starves the other.
-            self._past_turn = not self._past_turn
-            if self._past_turn or not self._queue:
-                return self._catch_up(watcher)
+        if self._behind:
+            watcher = next(iter(self._behind))
+            if watcher.after <= self._handed_out:
+                # Take turns, so that neither the queue nor the past starves the other.
+                self._past_turn = not self._past_turn
+                if self._past_turn or not self._queue:
+                    return self._catch_up(watcher)
         if not self._queue:
             return None
-        message, size = self._queue.popleft()
+        message, size, events = self._queue.popleft()
         self._handed_out += 1
-        self._events -= len(message.events)
+        self._events -= events
         self._bytes -= size
         return message
 
@@ -209,10 +213,10 @@ class WatchStream:
             self._hub.watchers -= 1
             watcher.state = State.CANCELED
 
-    def _put(self, message: WatchMessage, size_bytes: int = 0) -> None:
-        self._queue.append((message, size_bytes))
+    def _put(self, message: WatchMessage, size_bytes: int = 0, events: int = 0) -> None:
+        self._queue.append((message, size_bytes, events))
         self._queued += 1
-        self._events += len(message.events)
+        self._events += events
         self._bytes += size_bytes
         self._on_ready()
 

@@ -17,7 +17,7 @@ from kvstore.server.convert.responses import (
     range_stream_response,
     txn_response,
 )
-from kvstore.server.convert.watch import watch_responses
+from kvstore.server.convert.watch import watch_responses, whole_response
 
 __all__ = [
     "delete_range_op",
@@ -33,5 +33,6 @@ __all__ = [
     "txn_response",
     "watch_create",
     "watch_responses",
+    "whole_response",
     "writes",
 ]

@@ -6,17 +6,27 @@ cancel_reason 6, fragment 7, events 11.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
+from kvstore.core.mvcc.change import Events
 from kvstore.server.convert.wire import event_bodies, field, number, prefix
 from kvstore.server.method import Encoded
-from kvstore.types import WatchMessage
+from kvstore.types import Event, WatchMessage
 
-__all__ = ["watch_responses"]
+__all__ = ["watch_responses", "whole_response"]
 
 _EVENTS: Final = 11
+_CACHED_IDS: Final = 16_384
 _FRAGMENT: Final = b"\x38\x01"
+
+
+def whole_response(header: bytes, message: WatchMessage) -> bytes:
+    """The response, not in fragments."""
+    if message.created or message.canceled:
+        return _head(header, message) + _events_field(message.events)
+    return header + _watch_id(message.watch_id) + _events_field(message.events)
 
 
 def watch_responses(header: bytes, message: WatchMessage, max_bytes: int) -> Iterator[Encoded]:
@@ -28,7 +38,7 @@ def watch_responses(header: bytes, message: WatchMessage, max_bytes: int) -> Ite
     if not message.events:
         yield Encoded(head)
         return
-    events = [prefix(_EVENTS, len(body)) + body for body in event_bodies(message.events)]
+    events = _event_fields(message.events)
     if not message.fragment or len(head) + sum(map(len, events)) < max_bytes:
         yield Encoded(head + b"".join(events))
         return
@@ -38,8 +48,26 @@ def watch_responses(header: bytes, message: WatchMessage, max_bytes: int) -> Ite
     yield Encoded(head + fragments[-1])
 
 
+def _event_fields(events: Sequence[Event]) -> list[bytes]:
+    return [prefix(_EVENTS, len(body)) + body for body in event_bodies(events)]
+
+
+def _events_field(events: Sequence[Event]) -> bytes:
+    """All events, made once for all watchers that share them."""
+    if not isinstance(events, Events):
+        return b"".join(_event_fields(events))
+    if events.encoded is None:
+        events.encoded = b"".join(_event_fields(events))
+    return events.encoded
+
+
+@lru_cache(_CACHED_IDS)
+def _watch_id(watch_id: int) -> bytes:
+    return number(2, watch_id)
+
+
 def _head(header: bytes, message: WatchMessage) -> bytes:
-    head = header + number(2, message.watch_id)
+    head = header + _watch_id(message.watch_id)
     if message.created:
         head += b"\x18\x01"
     if message.canceled:

@@ -106,6 +106,8 @@ class WatchSession:
         if message is None:
             return None
         header = self._headers.encoded(message.revision)
+        if not message.fragment:
+            return Encoded(convert.whole_response(header, message))
         first, *rest = convert.watch_responses(header, message, self._fragment_bytes)
         self._pending.extend(rest)
         return first

@@ -12,12 +12,12 @@ from typing import Final
 
 from kvstore.server.status import Code, StatusError
 
-__all__ = ["PREFIX_BYTES", "MessageReader", "frame_message", "prefix_of"]
+__all__ = ["PREFIX_BYTES", "MessageReader", "frame_message", "pack_prefix", "prefix_of"]
 
 PREFIX_BYTES: Final = 5
 prefix_of: Final = Struct(">BI").unpack_from
 """(compressed flag, length)."""
-_pack_prefix: Final = Struct(">BI").pack
+pack_prefix: Final = Struct(">BI").pack
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -88,7 +88,7 @@ def too_large(size: int, max_bytes: int) -> StatusError:
 
 def frame_message(message: bytes, *, is_gzip: bool = False) -> bytes:
     if not is_gzip:
-        return _pack_prefix(0, len(message)) + message
+        return pack_prefix(0, len(message)) + message
     deflater = zlib.compressobj(wbits=_GZIP)
     packed = deflater.compress(message) + deflater.flush()
-    return _pack_prefix(1, len(packed)) + packed
+    return pack_prefix(1, len(packed)) + packed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
@@ -18,7 +18,7 @@ from kvstore.errors import StoreClosed
 from kvstore.server.method import Encoded, Kind
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.http2.stream import Stream
-from kvstore.server.transports.rpc.framing import MessageReader, frame_message
+from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, status_block
@@ -31,6 +31,8 @@ __all__ = ["SessionCall", "TaskCall"]
 
 _BURST: Final = 64
 """Responses of one stream before others have their turn."""
+_BURST_BYTES: Final = 64 * 1024
+"""The same in bytes."""
 _UNREAD_MESSAGES: Final = 256
 """Requests of a generator that wait before the client is slowed down."""
 _STOPPED: Final = StoreClosed()
@@ -54,16 +56,24 @@ class _StreamingCall:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.stream!r}, done={self.is_done})"
 
-    def _send(self, response: Message | Encoded) -> None:
+    def _send(self, responses: Sequence[Message | Encoded]) -> None:
+        """Messages may share a DATA frame, so that many small ones cost one."""
         head, connection = self._head, self._calls.connection
         assert head.stats is not None
-        head.stats.sent += 1
+        head.stats.sent += len(responses)
         if not self._has_begun:
             self._has_begun = True
             connection.send_headers(
                 self.stream, head_block(head.content_type, is_gzip=head.is_gzip)
             )
-        connection.send_data(self.stream, frame_message(serialize(response), is_gzip=head.is_gzip))
+        if head.is_gzip:
+            framed = [frame_message(serialize(one), is_gzip=True) for one in responses]
+        else:
+            framed = []
+            for response in responses:
+                data = serialize(response)
+                framed += (pack_prefix(0, len(data)), data)
+        connection.send_data(self.stream, b"".join(framed))
 
     def _credit(self, size: int) -> None:
         """Give `size` bytes back to the client, unless he is to be slowed down."""
@@ -151,20 +161,29 @@ class SessionCall(_StreamingCall):
         self._is_ready = False
         if self.is_done:
             return
-        session, stream, connection = self._session, self.stream, self._calls.connection
+        if self.stream.queue or self._calls.connection.is_congested:
+            return  # `writable` comes back to it
+        session = self._session
+        responses: list[Message | Encoded] = []
+        error: Exception | None = None
+        is_more, size = True, 0
         try:
-            for _ in range(_BURST):
-                if stream.queue or connection.is_congested:
-                    return  # `writable` comes back to it
+            while len(responses) < _BURST and size < _BURST_BYTES:
                 response = session.pull()
                 if response is not None:
-                    self._send(response)
+                    responses.append(response)
+                    size += len(response.data) if type(response) is Encoded else 0
                 elif not session.has_work:
-                    return
-        except Exception as error:
+                    is_more = False
+                    break
+        except Exception as raised:
+            error = raised
+        if responses:
+            self._send(responses)
+        if error is not None:
             self._end(status_for(self._head, error))
-            return
-        self._on_ready()
+        elif is_more:
+            self._on_ready()
 
     def writable(self) -> None:
         if self._owed:
@@ -259,7 +278,7 @@ class TaskCall(_StreamingCall):
         responses = head.handler(request, head.call)
         try:
             async for response in responses:
-                self._send(response)
+                self._send((response,))
                 self._calls.wake()
                 while self.stream.queue or self._calls.connection.is_congested:
                     await self._wait()
