@@ -38,6 +38,7 @@ HEAD: Final = Struct("<qqqqI")
 HEAD_BYTES: Final = HEAD.size
 _pack, _unpack = HEAD.pack, HEAD.unpack_from
 _KEY_AT: Final = HEAD_BYTES + 1
+_TABLED: Final = 2048
 _TWO_BYTES: Final = 1 << 14
 _FOUR_BYTES: Final = 1 << 28
 _MASK: Final = (1 << 64) - 1
@@ -55,13 +56,15 @@ def _long_varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SHORT: Final = tuple(_long_varint(number) for number in range(_TWO_BYTES))
+_SHORT: Final = tuple(_long_varint(number) for number in range(_TABLED))
 
 
 def varint(number: int) -> bytes:
     """The protobuf varint of an int64; a negative number takes ten bytes."""
-    if 0 <= number < _TWO_BYTES:
+    if 0 <= number < _TABLED:
         return _SHORT[number]
+    if 0 <= number < _TWO_BYTES:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     if 0 <= number < _FOUR_BYTES:  # revisions, mostly
         high = number >> 14
         if high < 128:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from kvstore.server.config.flag import Flag, Type
 from kvstore.server.config.flags import flag_named
 from kvstore.server.config.values import ConfigError
@@ -73,6 +71,8 @@ def read_file(path: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _load(path: str) -> dict[str, Any]:
+    import yaml  # only who has a file pays for it at the start
+
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
