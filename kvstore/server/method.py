@@ -9,10 +9,10 @@ that the transport pulls, so that the transport's flow control is the back-press
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -20,9 +20,11 @@ __all__ = [
     "Call",
     "Deferred",
     "Encoded",
+    "EncodedParts",
     "Kind",
     "Method",
     "MethodTable",
+    "Response",
     "Session",
     "unknown_method",
 ]
@@ -51,6 +53,20 @@ class Encoded(NamedTuple):
     data: bytes
 
 
+class EncodedParts(NamedTuple):
+    """The same in pieces, to be sent one after the other as one message."""
+
+    parts: Sequence[bytes]
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.parts)
+
+
+Response: TypeAlias = Encoded | EncodedParts | Message
+"""What a handler answers with."""
+
+
 class Deferred:
     """An answer that comes later: `then` it, or await it, but one of the two and once.
 
@@ -61,12 +77,12 @@ class Deferred:
 
     __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response")
 
-    def __init__(self, encode: Callable[[Any], Encoded | Message]) -> None:
+    def __init__(self, encode: Callable[[Any], Response]) -> None:
         self._encode = encode
         self._is_done = False
-        self._response: Encoded | Message | None = None
+        self._response: Response | None = None
         self._error: Exception | None = None
-        self._callback: Callable[[Encoded | Message | None, Exception | None], None] | None = None
+        self._callback: Callable[[Response | None, Exception | None], None] | None = None
 
     def done(self) -> bool:
         return self._is_done
@@ -87,7 +103,7 @@ class Deferred:
         if self._callback is not None:
             self._callback(self._response, self._error)
 
-    def then(self, callback: Callable[[Encoded | Message | None, Exception | None], None]) -> None:
+    def then(self, callback: Callable[[Response | None, Exception | None], None]) -> None:
         """Call `callback(response, error)`, one of them None: now if it is done, else when it is.
 
         The callback must not raise.
@@ -96,7 +112,7 @@ class Deferred:
         if self._is_done:
             callback(self._response, self._error)
 
-    def __await__(self) -> Generator[Any, None, Encoded | Message]:
+    def __await__(self) -> Generator[Any, None, Response]:
         if not self._is_done:
             future = asyncio.get_running_loop().create_future()
             self.then(lambda response, error: None if future.done() else future.set_result(None))
@@ -118,7 +134,7 @@ class Session(Protocol):
         """A message of the client. What it raises ends the call with its status."""
         ...
 
-    def pull(self) -> Encoded | Message | None:
+    def pull(self) -> Response | None:
         """The next response; None for none now. Raises what ends the call."""
         ...
 

@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.mvcc.ranges import as_values
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
@@ -129,25 +130,41 @@ class LoopStore:
 
     async def range(self, op: RangeOp) -> RangeResult:
         """A large plain range is read in slices, with the loop free in between."""
-        self._check_open()
-        if is_small(self._engine, op) or not is_plain(op) or op.count_only:
-            return self._engine.range(op)
-        for _ in range(3):
-            try:
-                return await self._range_in_slices(op)
-            except Compacted:
-                if op.revision > 0:
-                    raise
-        return self._engine.range(op)  # compactions keep overtaking it: in one go, then
+        result, parts = await self.range_in_parts(op, list)
+        return result._replace(kvs=[kv for part in parts for kv in part])
 
-    async def _range_in_slices(self, op: RangeOp) -> RangeResult:
+    async def range_in_parts(
+        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], T]
+    ) -> tuple[RangeResult, list[T]]:
+        """As `range`, with the loop free between slices: what `use` makes of each, in order.
+
+        The result has no kvs of its own. So no more is kept of a large range than `use` keeps.
+        """
+        self._check_open()
+        if not is_small(self._engine, op) and is_plain(op) and not op.count_only:
+            for _ in range(3):
+                try:
+                    return await self._range_in_slices(op, use)
+                except Compacted:
+                    if op.revision > 0:
+                        raise
+        result = self._engine.range(op)  # or compactions keep overtaking it: in one go, then
+        kvs, parts = result.kvs, []
+        for start in range(0, len(kvs), RANGE_SLICE_KEYS):
+            parts.append(use(kvs[start : start + RANGE_SLICE_KEYS]))
+            await asyncio.sleep(0)
+        return result._replace(kvs=()), parts
+
+    async def _range_in_slices(
+        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], T]
+    ) -> tuple[RangeResult, list[T]]:
         cursor = RangeCursor(self._engine, op)
-        records: list[bytes] = []
+        parts: list[T] = []
         while not cursor.is_done:
-            records += cursor.read(RANGE_SLICE_KEYS)
+            parts.append(use(as_values(op, cursor.read(RANGE_SLICE_KEYS))))
             await asyncio.sleep(0)
             self._check_open()
-        return cursor.result(records)
+        return cursor.result([]), parts
 
     async def range_stream(self, op: RangeOp) -> AsyncIterator[RangeResult]:
         self._check_open()

@@ -10,10 +10,11 @@ from kvstore.server.convert.requests import (
 )
 from kvstore.server.convert.responses import (
     delete_range_response,
-    large_range_response,
     one_key_response,
     put_response,
+    range_part,
     range_response,
+    range_response_of,
     range_stream_response,
     txn_response,
 )
@@ -22,12 +23,13 @@ from kvstore.server.convert.watch import watch_responses, whole_response
 __all__ = [
     "delete_range_op",
     "delete_range_response",
-    "large_range_response",
     "one_key_response",
     "put_op",
     "put_response",
     "range_op",
+    "range_part",
     "range_response",
+    "range_response_of",
     "range_stream_response",
     "txn",
     "txn_response",

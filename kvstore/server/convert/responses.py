@@ -6,14 +6,12 @@ in: a response of many keys costs one join.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from kvstore.core.mvcc.record import HEAD_BYTES
-from kvstore.limits import RANGE_SLICE_KEYS
 from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
 from kvstore.server.header import EMPTY_HEADER, revision_header
-from kvstore.server.method import Encoded
+from kvstore.server.method import Encoded, EncodedParts
 from kvstore.types import (
     DeleteRangeResult,
     KeyValue,
@@ -25,10 +23,11 @@ from kvstore.types import (
 
 __all__ = [
     "delete_range_response",
-    "large_range_response",
     "one_key_response",
     "put_response",
+    "range_part",
     "range_response",
+    "range_response_of",
     "range_stream_response",
     "txn_response",
 ]
@@ -44,14 +43,14 @@ def one_key_response(header: bytes, record: bytes) -> bytes:
     return b"%b%b%b\x20\x01" % (header, prefix(2, len(body)), body)
 
 
-async def large_range_response(header: bytes, result: RangeResult) -> Encoded:
-    """The same in slices, with the loop free for others in between."""
-    parts = []
-    for start in range(0, len(result.kvs), RANGE_SLICE_KEYS):
-        parts.append(_list(2, result.kvs[start : start + RANGE_SLICE_KEYS]))
-        await asyncio.sleep(0)
-    rest = _range(b"", result._replace(kvs=()))
-    return Encoded(b"".join((header, *parts, rest)))
+def range_part(kvs: Sequence[KeyValue]) -> bytes:
+    """Some of the kvs of a large range."""
+    return _list(2, kvs)
+
+
+def range_response_of(header: bytes, parts: list[bytes], rest: RangeResult) -> EncodedParts:
+    """The response of a large range: its parts stay as they are, none is copied again."""
+    return EncodedParts([header, *parts, _range(b"", rest)])
 
 
 def range_stream_response(header: bytes, result: RangeResult) -> Encoded:

@@ -10,7 +10,7 @@ from kvstore.errors import RequestTooLarge
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Deferred, Encoded, Kind, Method
+from kvstore.server.method import Call, Deferred, Encoded, EncodedParts, Kind, Method
 from kvstore.server.services.served import ServedStore, Settings
 from kvstore.server.status import Code, StatusError
 from kvstore.types import (
@@ -75,7 +75,7 @@ class KVService:
             ),
         ]
 
-    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> Encoded | Awaitable[Encoded]:
+    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> Encoded | Awaitable[EncodedParts]:
         op = convert.range_op(request)
         if not self._store.is_small(op):
             return self._range_in_slices(op)
@@ -94,10 +94,10 @@ class KVService:
         header = self._headers.encoded(store.revision)
         return header if record is None else convert.one_key_response(header, record)
 
-    async def _range_in_slices(self, op: RangeOp) -> Encoded:
-        result = await self._store.range(op)
+    async def _range_in_slices(self, op: RangeOp) -> EncodedParts:
+        result, parts = await self._store.range_in_parts(op, convert.range_part)
         header = self._headers.encoded(result.revision)
-        return await convert.large_range_response(header, result)
+        return convert.range_response_of(header, parts, result)
 
     async def range_stream(
         self, request: rpc_pb2.RangeRequest, call: Call

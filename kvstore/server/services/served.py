@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from kvstore import limits
 from kvstore.store.interface import AsyncStoreProtocol, Waiter
 from kvstore.types import (
+    KeyValue,
     RangeOp,
     RangeResult,
     StoreStatus,
@@ -65,6 +66,12 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         ...
 
     def range_now(self, op: RangeOp) -> RangeResult: ...
+
+    async def range_in_parts(
+        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], bytes]
+    ) -> tuple[RangeResult, list[bytes]]:
+        """As `range`, what `use` makes of each slice; the result has no kvs of its own."""
+        ...
 
     def status(self) -> StoreStatus: ...
 

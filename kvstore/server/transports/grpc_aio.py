@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 
 from kvstore.errors import StoreClosed
 from kvstore.server.config.urls import Url
-from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable, unknown_method
+from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable, Response, unknown_method
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
 
@@ -244,8 +244,8 @@ def _call(context: _Context) -> Call:
     return Call(dict(context.invocation_metadata() or ()), context.peer())
 
 
-def _serialize(response: Message | Encoded) -> bytes:
-    return response.data if isinstance(response, Encoded) else response.SerializeToString()
+def _serialize(response: Response) -> bytes:
+    return response.SerializeToString() if isinstance(response, Message) else response.data
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import logging
 
 from google.protobuf.message import DecodeError, Message
 
-from kvstore.server.method import Encoded
+from kvstore.server.method import Response
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.rpc.head import CallHead
 
@@ -26,8 +26,8 @@ def parse(head: CallHead, message: bytes) -> Message:
         raise StatusError(Code.INTERNAL, _UNREADABLE) from None
 
 
-def serialize(response: Message | Encoded) -> bytes:
-    return response.data if isinstance(response, Encoded) else response.SerializeToString()
+def serialize(response: Response) -> bytes:
+    return response.SerializeToString() if isinstance(response, Message) else response.data
 
 
 def status_for(head: CallHead, error: Exception) -> Status:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import Message
 
 from kvstore.errors import StoreClosed
-from kvstore.server.method import Encoded, Kind
+from kvstore.server.method import Encoded, Kind, Response
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
@@ -56,7 +56,7 @@ class _StreamingCall:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.stream!r}, done={self.is_done})"
 
-    def _send(self, responses: Sequence[Message | Encoded]) -> None:
+    def _send(self, responses: Sequence[Response]) -> None:
         """Messages may share a DATA frame, so that many small ones cost one."""
         head, connection = self._head, self._calls.connection
         assert head.stats is not None
@@ -164,7 +164,7 @@ class SessionCall(_StreamingCall):
         if self.stream.queue or self._calls.connection.is_congested:
             return  # `writable` comes back to it
         session = self._session
-        responses: list[Message | Encoded] = []
+        responses: list[Response] = []
         error: Exception | None = None
         is_more, size = True, 0
         try:

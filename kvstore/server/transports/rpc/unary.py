@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, Encoded
+from kvstore.server.method import Deferred, Encoded, EncodedParts, Response
 from kvstore.server.status import Code, Status, StatusError
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.framing import MessageReader
@@ -88,11 +88,11 @@ class UnaryCall:
             if head.shortcut is not None:
                 answer = head.shortcut(message)
                 if answer is not None:
-                    self._succeed(answer)
+                    self._succeed(Encoded(answer))
                     return
             response = head.handler(parse(head, message), head.call)
             if isinstance(response, (Encoded, Message)):
-                self._succeed(serialize(response))
+                self._succeed(response)
             else:
                 self.wait_for(response)
         except Exception as error:
@@ -112,19 +112,22 @@ class UnaryCall:
         except Exception as error:
             self._on_answer(None, error)
 
-    def _on_answer(self, response: Encoded | Message | None, error: Exception | None) -> None:
+    def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
             return
         if error is not None:
             self._fail(error)
         else:
             assert response is not None
-            self._succeed(serialize(response))
+            self._succeed(response)
         self._calls.wake()
 
-    def _succeed(self, answer: bytes) -> None:
+    def _succeed(self, response: Response) -> None:
         self._count(Code.OK)
-        self._calls.respond(self.stream, self._head, answer)
+        if type(response) is EncodedParts and not self._head.is_gzip:
+            self._calls.respond_in_parts(self.stream, self._head, response.parts)
+        else:
+            self._calls.respond(self.stream, self._head, serialize(response))
 
     def _fail(self, error: Exception) -> None:
         status = status_for(self._head, error)
