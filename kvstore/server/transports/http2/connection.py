@@ -63,7 +63,7 @@ from kvstore.server.transports.http2.frames import (
     unpack_head,
     window_update,
 )
-from kvstore.server.transports.http2.header_block import Fields, HeaderBlocks, check_trailers
+from kvstore.server.transports.http2.header_block import HeaderBlocks, Meaning, check_trailers
 from kvstore.server.transports.http2.stream import Stream
 
 __all__ = ["Connection", "Head", "Limits", "Sink"]
@@ -114,12 +114,8 @@ class Head(Protocol):
 H = TypeVar("H", bound=Head)
 
 
-class Sink(Protocol[H]):
+class Sink(Meaning[H], Protocol[H]):
     """Who answers. Calls come from inside `receive`, or `Connection.resume`."""
-
-    def understand(self, fields: Fields) -> H:
-        """What header fields mean; remembered with their bytes. May raise StreamFault."""
-        ...
 
     def whole(self, stream_id: int, head: H, body: bytes) -> None:
         """A whole request; there is no Stream for it, unless `Connection.open` makes one."""
@@ -146,7 +142,7 @@ class Sink(Protocol[H]):
 class Connection(Generic[H]):
     def __init__(self, sink: Sink[H], limits: Limits, now: float) -> None:
         self._sink, self._limits = sink, limits
-        self._headers: HeaderBlocks[H] = HeaderBlocks(sink.understand, limits.max_header_list_bytes)
+        self._headers: HeaderBlocks[H] = HeaderBlocks(sink, limits.max_header_list_bytes)
         self.out: list[bytes | memoryview] = []
         """To be written, in order; whoever writes it clears it."""
         self.streams: dict[int, Stream] = {}
@@ -237,20 +233,24 @@ class Connection(Generic[H]):
             kind = size_kind & 0xFF
             what = kind | flags << 8
             if what == _WHOLE_BLOCK:
-                head = known.get(data[body:next_at])
                 if (
-                    head is not None
-                    and head.is_whole
-                    and self.last_id < stream_id < self.accepts_below
+                    self.last_id < stream_id < self.accepts_below
                     and stream_id & 1
                     and self._block is None
+                    and self._has_settings
                     and len(self.streams) + len(arriving) < self._limits.max_streams
                 ):
                     if stream_id != self.last_id + 2:
                         self._note_skipped(stream_id)
                     self.last_id = stream_id
-                    arriving[stream_id] = head
                     at = next_at
+                    block = data[body:next_at]
+                    head = known.get(block) or self._head(stream_id, block)
+                    if head is None:
+                        continue
+                    arriving[stream_id] = head
+                    if not head.is_whole:
+                        self._begin_arriving()
                     continue
             elif what == _LAST_DATA:
                 head = arriving.get(stream_id)
@@ -268,16 +268,25 @@ class Connection(Generic[H]):
             try:
                 self._frame(kind, flags, stream_id & _ID, data[body:next_at])
             except StreamFault as fault:
-                if not self._faults.spend(self._now):
-                    raise ConnectionFault(
-                        ErrorCode.ENHANCE_YOUR_CALM, "too many stream errors"
-                    ) from None
-                self._refuse(stream_id & _ID, fault.code)
+                self._on_fault(stream_id & _ID, fault)
             if self.is_closed:
                 return end
         if arriving:
             self._begin_arriving()
         return at
+
+    def _head(self, stream_id: int, block: bytes) -> H | None:
+        """What a new block means; None: it is malformed, and its stream was reset."""
+        try:
+            return self._headers.request(block)
+        except StreamFault as fault:
+            self._on_fault(stream_id, fault)
+            return None
+
+    def _on_fault(self, stream_id: int, fault: StreamFault) -> None:
+        if not self._faults.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many stream errors")
+        self._refuse(stream_id, fault.code)
 
     def _begin_arriving(self) -> None:
         """Requests that are not whole by now get a Stream."""

@@ -2,25 +2,24 @@
 
 A client sends the same block again and again, because what repeats stands in its dynamic table. So
 what a block means is remembered by its bytes, for as long as decoding leaves the table as it is:
-then the same bytes mean the same fields, and decoding them would change nothing.
+then the same bytes mean the same fields, and decoding them would change nothing. What fields mean
+is remembered as well, but for the one that varies.
 
 Blocks that are sent use no table at all: an answer is the same bytes on every connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar, cast
+from collections.abc import Iterable
+from typing import Final, Generic, Protocol, TypeVar
 
-from hpack import Decoder
-from hpack.exceptions import HPACKError, OversizedHeaderListError
-
-from kvstore.server.transports.http2.errors import ConnectionFault, StreamFault
+from kvstore.server.transports.http2.errors import StreamFault
 from kvstore.server.transports.http2.frames import ErrorCode
+from kvstore.server.transports.http2.hpack_decoder import Field, HpackDecoder
 
-__all__ = ["Fields", "HeaderBlocks", "check_request", "check_trailers", "encode_fields"]
+__all__ = ["Fields", "HeaderBlocks", "Meaning", "check_request", "check_trailers", "encode_fields"]
 
-Fields = list[tuple[bytes, bytes]]
+Fields = list[Field]
 """Header fields in order, pseudo-header fields among them."""
 
 T = TypeVar("T")
@@ -33,50 +32,70 @@ _CONNECTION_FIELDS: Final = frozenset(
 _UPPER_CASE: Final = frozenset(range(ord("A"), ord("Z") + 1))
 
 
-class HeaderBlocks(Generic[T]):
-    """Turns the blocks of one connection into what `understand` makes of their fields."""
+class Meaning(Protocol[T]):
+    """What a sink makes of header fields."""
 
-    def __init__(self, understand: Callable[[Fields], T], max_list_bytes: int) -> None:
-        """`understand` may raise StreamFault; then nothing is remembered."""
-        self._understand = understand
-        self._decoder = Decoder(max_list_bytes)
+    def understand(self, fields: Fields) -> T:
+        """Raises StreamFault; then nothing is remembered."""
+        ...
+
+    varying: bytes
+    """A field that changes from call to call, though all others are the same."""
+
+    def vary(self, meaning: T, value: bytes) -> T:
+        """The same, with the varying field."""
+        ...
+
+
+class HeaderBlocks(Generic[T]):
+    """Turns the blocks of one connection into what a sink makes of their fields."""
+
+    def __init__(self, sink: Meaning[T], max_list_bytes: int) -> None:
+        self._sink = sink
+        self._decoder = HpackDecoder(max_list_bytes)
+        self._by_fields: dict[tuple[Field, ...], T] = {}
         self.known: dict[bytes, T] = {}
         """What blocks mean while the dynamic table stays as it is; look here before `request`."""
-        self._is_stable = False
 
     def __repr__(self) -> str:
-        return f"HeaderBlocks({len(self.known)} known, {self._decoder.header_table!r})"
+        return f"HeaderBlocks({len(self.known)} known, {self._decoder!r})"
 
     def fields(self, block: bytes) -> Fields:
         """Decode a block. Raises ConnectionFault: the tables of both sides are apart then."""
-        table = self._decoder.header_table
-        entries = table.dynamic_entries
-        before = (len(entries), entries[0] if entries else None, table.maxsize)
-        try:
-            fields = cast("Fields", self._decoder.decode(block, raw=True))
-        except OversizedHeaderListError:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header list too large") from None
-        except (HPACKError, IndexError, ValueError) as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
-        entries = table.dynamic_entries
-        first = entries[0] if entries else None
-        if len(entries) != before[0] or first is not before[1] or table.maxsize != before[2]:
+        changes = self._decoder.changes
+        fields = self._decoder.decode(block)
+        if self._decoder.changes != changes:
             self.known.clear()
-            self._is_stable = False
-        else:
-            self._is_stable = True
         return fields
 
     def request(self, block: bytes) -> T:
         """What a block means that is not in `known`. Raises ConnectionFault, StreamFault."""
+        changes = self._decoder.changes
         fields = self.fields(block)
-        check_request(fields)
-        meaning = self._understand(fields)
-        if self._is_stable:
+        meaning = self._meaning(fields)
+        if self._decoder.changes == changes:
             if len(self.known) >= _REMEMBERED:
                 self.known.clear()
             self.known[block] = meaning
         return meaning
+
+    def _meaning(self, fields: Fields) -> T:
+        varying = self._sink.varying
+        value = None
+        for at, (name, text) in enumerate(fields):
+            if name == varying:
+                value = text
+                del fields[at]
+                break
+        key = tuple(fields)
+        meaning = self._by_fields.get(key)
+        if meaning is None:
+            check_request(fields)
+            meaning = self._sink.understand(fields)
+            if len(self._by_fields) >= _REMEMBERED:
+                self._by_fields.clear()
+            self._by_fields[key] = meaning
+        return meaning if value is None else self._sink.vary(meaning, value)
 
 
 def check_request(fields: Fields) -> None:

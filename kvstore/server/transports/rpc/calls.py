@@ -72,6 +72,11 @@ class Calls:
     def understand(self, fields: Fields) -> CallHead:
         return understand(fields, self.service.methods, self.service.stats, self.peer)
 
+    varying = b"grpc-timeout"
+
+    def vary(self, meaning: CallHead, value: bytes) -> CallHead:
+        return meaning.with_timeout(value.decode("latin-1"))
+
     def whole(self, stream_id: int, head: CallHead, body: bytes) -> None:
         connection = self.connection
         if connection.queued_bytes >= QUEUE_BYTES:
