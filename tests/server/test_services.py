@@ -101,9 +101,12 @@ class FakeStore:
         self.asked.append(op)
         return RangeResult(9, [KeyValue(b"k", b"v", 2, 3, 2)], True, 5)
 
-    async def range(self, op: RangeOp) -> RangeResult:
+    async def range_in_parts(
+        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], bytes]
+    ) -> tuple[RangeResult, list[bytes]]:
         await asyncio.sleep(0)
-        return self.range_now(op)
+        result = self.range_now(op)
+        return result._replace(kvs=()), [use(result.kvs)]
 
     async def range_stream(self, op: RangeOp) -> AsyncIterator[RangeResult]:
         self.asked.append(op)
@@ -161,7 +164,7 @@ def call(store: FakeStore, path: str, request: Message, settings: Settings = SET
 
 
 def decoded(kind: type[M], response: Encoded | Message) -> M:
-    data = response.data if isinstance(response, Encoded) else response.SerializeToString()
+    data = response.SerializeToString() if isinstance(response, Message) else response.data
     return kind.FromString(data)
 
 

@@ -157,6 +157,8 @@ class Connection(Generic[H]):
         """Set while the peer does not read: DATA then waits on its stream."""
         self.turn_bytes = limits.turn_bytes
         """DATA that may still be taken from the queues in this turn; see `next_turn`."""
+        self.has_sent = False
+        """Set when something was sent on a stream; cleared by whoever looks."""
         self.is_closed = False
         """Nothing is received any more; what is in `out` is the end."""
         self.accepts_below = 1 << 31
@@ -563,12 +565,14 @@ class Connection(Generic[H]):
 
     def send_headers(self, stream: Stream, block: bytes) -> None:
         """Blocks are below the smallest frame: the sink makes them."""
+        self.has_sent = True
         self.out.append(frame(HEADERS, END_HEADERS, stream.id, block))
 
     def send_data(self, stream: Stream, data: bytes | memoryview) -> None:
         """DATA in order, as the windows let it go; when all has left, `sink.writable`."""
         if stream.is_closed:
             return
+        self.has_sent = True
         size = len(data)
         if (
             not stream.queue
@@ -635,6 +639,7 @@ class Connection(Generic[H]):
             size = min(len(data), most, self.window, stream.window)
             if size <= 0 and len(data):
                 return
+            self.has_sent = True
             self.turn_bytes -= size
             self.window -= size
             stream.window -= size
@@ -655,6 +660,7 @@ class Connection(Generic[H]):
 
     def _finish(self, stream: Stream) -> None:
         assert stream.end is not None
+        self.has_sent = True
         self.out.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.end))
         if stream.is_remote_closed:
             self.forget(stream)

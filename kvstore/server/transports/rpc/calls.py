@@ -61,7 +61,7 @@ class Calls:
         self._postponed: deque[UnaryCall] = deque()
         self._strikes = 0
         self._last_ping_at = float("-inf")
-        self._sent_at_ping = (0, 0)
+        self._last_id_at_ping = 0
         self.is_draining = False
 
     def __repr__(self) -> str:
@@ -159,9 +159,9 @@ class Calls:
         """Punish pings that are too many, as grpc-go's server does (handlePing)."""
         connection = self.connection
         last, self._last_ping_at = self._last_ping_at, now
-        sent = (connection.last_id, connection.window)
-        if sent != self._sent_at_ping:
-            self._sent_at_ping, self._strikes = sent, 0
+        if connection.has_sent or connection.last_id != self._last_id_at_ping:
+            connection.has_sent, self._last_id_at_ping = False, connection.last_id
+            self._strikes = 0
             return
         least = self.service.min_ping_interval_s if connection.streams else _IDLE_PING_INTERVAL_S
         if last + least > now:
@@ -199,6 +199,7 @@ class Calls:
             and head.content_type == b"application/grpc"
         ):
             connection.window -= size
+            connection.has_sent = True
             before, after = whole(stream.id, answer)
             connection.out += (before, answer, after)
             connection.forget(stream)
