@@ -126,6 +126,11 @@ class EtcdServer:
         if self._child is not None:
             self._child.stop()
 
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired when it does not."""
+        assert self._child is not None
+        return self._child.process.wait(timeout_s)
+
     def kill(self) -> None:
         """End it without a chance to tidy up."""
         if self._child is not None:
