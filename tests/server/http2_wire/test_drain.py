@@ -14,6 +14,7 @@ from tests.support.h2.calls import open_watch, put, range_message
 from tests.support.h2.connection import Closed, Connection, connect
 from tests.support.h2.frames import ErrorCode, Frame, FrameType, Setting
 from tests.support.h2.grpc import KV, request, response_of
+from tests.support.h2.servers import Kind
 
 RANGE = request(KV + "Range")
 
@@ -21,6 +22,17 @@ RANGE = request(KV + "Range")
 def final_goaway(connection: Connection) -> Frame:
     """The GOAWAY that names the last stream; a first one may only warn, naming all of them."""
     return connection.expect(FrameType.GOAWAY, lambda each: each.last_stream_id < 2**31 - 1)
+
+
+def greet(target: str) -> None:
+    """Connect and wait for a byte. Raises ConnectionError when the connection is not taken.
+
+    One that the kernel took before the listener closed is closed without a byte.
+    """
+    with connect(target) as late:
+        late.sendall(frames.PREFACE + frames.settings())
+        if not late.recv(1):
+            raise ConnectionResetError
 
 
 def pending_range(connection: Connection) -> int:
@@ -94,11 +106,8 @@ def test_no_new_connection_is_taken(serve: Serve, connections: Open) -> None:
     os.kill(server.pid, signal.SIGTERM)
     final_goaway(wire)
 
-    with pytest.raises((ConnectionError, TimeoutError)), connect(server.target) as late:
-        # A connection that the kernel took before the listener closed is closed in turn.
-        late.sendall(frames.PREFACE + frames.settings())
-        if not late.recv(1):
-            raise ConnectionResetError
+    with pytest.raises(ConnectionError):
+        greet(server.target)
     open_window(wire, stream_id)
     assert response_of(wire, stream_id).status == 0
     assert server.wait() == 0
@@ -117,16 +126,15 @@ def test_watches_end_and_do_not_hold_up_the_exit(serve: Serve, connections: Open
     assert server.wait() == 0
 
 
-def test_half_open_connections_do_not_hold_up_the_exit(serve: Serve) -> None:
+def test_half_open_connections_do_not_hold_up_the_exit(kind: Kind, serve: Serve) -> None:
     """Some have sent nothing, some a part of the preface, some a part of a header block."""
+    if kind is not Kind.OURS:
+        pytest.skip("etcd waits for them, two minutes at least")
     server = serve()
     begun = frames.PREFACE + frames.settings() + frames.headers(1, b"", end_headers=False)
-    sockets = []
-    for start in (b"", frames.PREFACE[:10], begun):
-        sockets.append(connect(server.target))
-        sockets[-1].sendall(start)
-    os.kill(server.pid, signal.SIGTERM)
+    with contextlib.ExitStack() as sockets:
+        for start in (b"", frames.PREFACE[:10], begun):
+            sockets.enter_context(connect(server.target)).sendall(start)
+        os.kill(server.pid, signal.SIGTERM)
 
-    assert server.wait() == 0
-    for each in sockets:
-        each.close()
+        assert server.wait() == 0

@@ -1,4 +1,4 @@
-"""Streams and the messages on them: their pieces, their order, their ends, and how many there are."""
+"""Streams and the messages on them: their pieces, their order, their ends, their number."""
 
 from __future__ import annotations
 

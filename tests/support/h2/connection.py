@@ -43,7 +43,11 @@ def connect(target: str, *, timeout_s: float = 10.0, receive_buffer: int = 0) ->
     if receive_buffer:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     raw.settimeout(timeout_s)
-    raw.connect((host, int(port)))
+    try:
+        raw.connect((host, int(port)))
+    except OSError:
+        raw.close()
+        raise
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return raw
 
@@ -134,12 +138,18 @@ class Connection:
         return stream_id
 
     def send_data(self, stream_id: int, payload: bytes, *, end_stream: bool = False) -> None:
-        """`payload` in frames as large as the server allows, waiting for its windows."""
+        """`payload` in frames as large as the server allows, waiting for its windows.
+
+        It stops when the server has ended the stream, which it may do before it has all of it.
+        """
         limit = self.server_settings.get(Setting.MAX_FRAME_SIZE, 16_384)
         while True:
             window = self.window(stream_id)
             if payload and window <= 0:
-                self.receive()
+                got = self.receive()
+                ended = got.end_stream or got.type == FrameType.RST_STREAM
+                if ended and got.stream_id == stream_id:
+                    return
                 continue
             part = payload[: max(0, min(limit, window))]
             payload = payload[len(part) :]
