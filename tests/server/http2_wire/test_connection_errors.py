@@ -86,7 +86,6 @@ CASES = [
         (SIZE,),
         lambda c: frames.headers(1, bytes(2**14 + 1)),
     ),
-    Case("priority of 4 bytes", "6.3", (SIZE,), lambda c: frames.frame(2, 0, 1, bytes(4)), False),
     Case(
         "rst_stream of 3 bytes",
         "6.4",

@@ -93,6 +93,13 @@ WRONG = [
         "window update of 0", "6.9", ErrorCode.PROTOCOL_ERROR, lambda c: frames.window_update(1, 0)
     ),
     Wrong(
+        "priority of 4 bytes",
+        "6.3",
+        ErrorCode.FRAME_SIZE_ERROR,
+        lambda c: frames.frame(FrameType.PRIORITY, 0, 1, bytes(4)),
+        False,
+    ),
+    Wrong(
         "window above 2^31-1",
         "6.9.1",
         ErrorCode.FLOW_CONTROL_ERROR,

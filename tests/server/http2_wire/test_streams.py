@@ -200,6 +200,26 @@ class TestEnds:
 
         wait_for_event(wire, kept, b"here")
 
+    def test_a_client_may_cancel_a_thousand_watches_at_once(self, wire: Connection) -> None:
+        """A proxy does when its own clients go; it is no attack."""
+        ids = []
+        for _ in range(1000):
+            ids.append(wire.send_headers(request(WATCH + "Watch")))
+            wire.send_data(ids[-1], watch_message(b"canceled"))
+        assert told(wire, ids) == set(ids)
+        wire.send(b"".join(frames.rst_stream(stream_id) for stream_id in ids))
+
+        assert_serves(wire)
+
+    def test_a_client_may_give_up_its_calls(self, wire: Connection) -> None:
+        """Timeouts of its own: a hundred calls are reset before their answer, ten at a time."""
+        for _ in range(10):
+            ids = [wire.send_headers(RANGE) for _ in range(10)]
+            for stream_id in ids:
+                wire.send_data(stream_id, range_message(), end_stream=True)
+            wire.send(b"".join(frames.rst_stream(stream_id) for stream_id in ids))
+            assert_serves(wire)
+
     def test_many_calls_on_one_connection(self, wire: Connection) -> None:
         for _ in range(500):
             assert_serves(wire)

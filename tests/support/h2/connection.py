@@ -191,6 +191,15 @@ class Connection:
             if got.type == type_ and stream_id in (-1, got.stream_id) and wanted(got):
                 return got
 
+    def expect_end_of(self, stream_id: int) -> Frame:
+        """Read until the stream is over: END_STREAM, RST_STREAM, or GOAWAY for all."""
+        deadline_monotonic_s = time.monotonic() + self.timeout_s
+        while True:
+            got = self.receive(deadline_monotonic_s - time.monotonic())
+            over = got.end_stream or got.type == FrameType.RST_STREAM
+            if (over and got.stream_id == stream_id) or got.type == FrameType.GOAWAY:
+                return got
+
     def read_until_closed(self) -> list[Frame]:
         """All frames until the server closes. Raises Silent when it does not in time."""
         before = len(self.received)
