@@ -17,9 +17,7 @@ class KvServer:
     `verify` off leaves its costly invariants out, for tests with large amounts of data.
     """
 
-    def __init__(
-        self, data_dir: Path, flags: Sequence[str] = (), *, verify: bool = True
-    ) -> None:
+    def __init__(self, data_dir: Path, flags: Sequence[str] = (), *, verify: bool = True) -> None:
         self.data_dir, self.flags, self.verify = data_dir, tuple(flags), verify
         self.target = ""
         self._child: ChildProcess | None = None

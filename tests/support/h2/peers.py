@@ -80,9 +80,13 @@ class Bystander:
         self._stopping = True
         self._thread.join()
 
-    def check(self, *, worst_s: float = 3.0, memory_mib: int = 96) -> None:
-        """It was served all the while and still is, by a server that did not grow without bound."""
-        self._wait_for_calls(5)
+    def check(self, *, worst_s: float = 3.0, memory_mib: int = 96, calls: int = 50) -> None:
+        """It was served all the while and still is, by a server that did not grow without bound.
+
+        A server that is fair has worked on what it was sent by the time it has answered so many
+        `calls` more.
+        """
+        self._wait_for_calls(calls)
         print(self)
         assert self.worst_s < worst_s, self
         assert self.memory_bytes < memory_mib * MIB, self
