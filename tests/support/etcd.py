@@ -9,10 +9,8 @@ Where a server cannot be had the tests that need it are skipped, except in CI (`
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from enum import Enum
 from functools import cache
@@ -20,13 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gobuild import go_binary
 from tests.support.process import ChildProcess, StartFailed, free_ports
 
 __all__ = ["EtcdServer", "EtcdVersion", "etcd_binary", "unavailable"]
 
 _SOURCE = Path(__file__).parent / "etcd371"
-_CACHE = Path(__file__).parents[2] / ".cache"
-_BUILT = _CACHE / "etcd-3.7.1"
 _START_ATTEMPTS = 5
 
 
@@ -51,29 +48,7 @@ def etcd_binary(version: EtcdVersion) -> Path | None:
     if version is EtcdVersion.ETCD_34:
         found = shutil.which("etcd")
         return Path(found) if found else None
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        return _BUILT if _BUILT.exists() else None
-    _build(go)
-    return _BUILT
-
-
-def _build(go: str) -> None:
-    """Build under a lock, so that parallel test processes do it once."""
-    _CACHE.mkdir(exist_ok=True)
-    with (_CACHE / "etcd-3.7.1.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        sources = [_SOURCE / name for name in ("main.go", "go.mod", "go.sum")]
-        newest = max(source.stat().st_mtime for source in sources)
-        if _BUILT.exists() and _BUILT.stat().st_mtime >= newest:
-            return
-        subprocess.run(
-            [go, "build", "-buildvcs=false", "-o", str(_BUILT), "."],
-            cwd=_SOURCE,
-            check=True,
-            capture_output=True,
-        )
-        _BUILT.touch()
+    return go_binary(_SOURCE, "etcd-3.7.1")
 
 
 class EtcdServer:
@@ -125,6 +100,11 @@ class EtcdServer:
     def stop(self) -> None:
         if self._child is not None:
             self._child.stop()
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired when it does not."""
+        assert self._child is not None
+        return self._child.process.wait(timeout_s)
 
     def kill(self) -> None:
         """End it without a chance to tidy up."""

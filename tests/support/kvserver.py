@@ -12,10 +12,13 @@ __all__ = ["KvServer"]
 
 
 class KvServer:
-    """One server in `data_dir`, on a port that it picks itself; a restart may pick another one."""
+    """One server in `data_dir`, on a port that it picks itself; a restart may pick another one.
 
-    def __init__(self, data_dir: Path, flags: Sequence[str] = ()) -> None:
-        self.data_dir, self.flags = data_dir, tuple(flags)
+    `verify` off leaves its costly invariants out, for tests with large amounts of data.
+    """
+
+    def __init__(self, data_dir: Path, flags: Sequence[str] = (), *, verify: bool = True) -> None:
+        self.data_dir, self.flags, self.verify = data_dir, tuple(flags), verify
         self.target = ""
         self._child: ChildProcess | None = None
         self.start()
@@ -33,7 +36,7 @@ class KvServer:
         command += ["--listen-client-urls", "http://127.0.0.1:0"]
         command += ["--advertise-client-urls", "http://127.0.0.1:0", *self.flags]
         self._child = ChildProcess(
-            command, self.data_dir.with_suffix(".log"), {"KVSTORE_VERIFY": "1"}
+            command, self.data_dir.with_suffix(".log"), {"KVSTORE_VERIFY": str(int(self.verify))}
         )
         self._child.wait_for("ready to serve client requests")
         bound = self._child.wait_for(r"https?://(127\.0\.0\.1:[1-9]\d*)")
@@ -42,6 +45,11 @@ class KvServer:
     def stop(self) -> None:
         if self._child is not None:
             self._child.stop()
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired when it does not."""
+        assert self._child is not None
+        return self._child.process.wait(timeout_s)
 
     def kill(self) -> None:
         """End it without a chance to tidy up."""

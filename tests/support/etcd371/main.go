@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"net/url"
 	"os"
 	"os/signal"
@@ -28,12 +29,17 @@ func main() {
 	flag.UintVar(&cfg.MaxTxnOps, "max-txn-ops", embed.DefaultMaxTxnOps, "operations in one transaction")
 	flag.UintVar(&cfg.MaxRequestBytes, "max-request-bytes", embed.DefaultMaxRequestBytes, "bytes in one request")
 	flag.Int64Var(&cfg.QuotaBackendBytes, "quota-backend-bytes", 0, "the space quota, 0 for the default")
+	streams := flag.Uint("max-concurrent-streams", math.MaxUint32, "streams one connection may have open")
+	flag.DurationVar(&cfg.GRPCKeepAliveMinTime, "grpc-keepalive-min-time", embed.DefaultGRPCKeepAliveMinTime, "how often a client may ping at most")
+	flag.DurationVar(&cfg.GRPCKeepAliveInterval, "grpc-keepalive-interval", embed.DefaultGRPCKeepAliveInterval, "how often idle clients are pinged")
+	flag.DurationVar(&cfg.GRPCKeepAliveTimeout, "grpc-keepalive-timeout", embed.DefaultGRPCKeepAliveTimeout, "how long an unanswered ping is waited for")
 	flag.BoolVar(&cfg.UnsafeNoFsync, "unsafe-no-fsync", false, "never wait for the disk")
 	flag.Parse()
 	if cfg.Dir == "" {
 		log.Fatal("--data-dir is required")
 	}
 
+	cfg.MaxConcurrentStreams = uint32(*streams)
 	cfg.WatchProgressNotifyInterval = *progress
 	cfg.ListenClientUrls = []url.URL{mustParse(*client)}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls
