@@ -173,7 +173,7 @@ MethodTable = Mapping[str, Method]
 def unknown_method(methods: MethodTable, path: str) -> str:
     """What a path that is not in the table is told (as grpc-go's server says it)."""
     service, slash, name = path.removeprefix("/").rpartition("/")
-    if not slash:
+    if not slash or path[0] != "/":
         return f'malformed method name: "{path}"'
     if any(known[1:].rpartition("/")[0] == service for known in methods):
         return f"unknown method {name} for service {service}"

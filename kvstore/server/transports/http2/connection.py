@@ -322,6 +322,8 @@ class Connection(Generic[H]):
             case 7:  # GOAWAY
                 if stream_id:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+                if len(payload) < 8:
+                    raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of 8 bytes at least")
             case 8:  # WINDOW_UPDATE
                 self._on_window_update(stream_id, payload)
             case 9:  # CONTINUATION
@@ -421,9 +423,9 @@ class Connection(Generic[H]):
             self._credit_connection()
         stream = self.streams.get(stream_id)
         if stream is None:
-            if not stream_id or stream_id > self.last_id:
+            if self._is_idle(stream_id):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
-            if stream_id not in self._late:
+            if stream_id not in self._late and stream_id <= self.last_id:
                 raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
             return
         if stream.is_remote_closed:
@@ -442,6 +444,10 @@ class Connection(Generic[H]):
             self._ended(stream)
         self._sink.data(stream, payload, is_end=is_end)
 
+    def _is_idle(self, stream_id: int) -> bool:
+        """Was it never opened? Those that we refuse by GOAWAY may have been (section 6.8)."""
+        return not stream_id or self.last_id < stream_id < self.accepts_below
+
     def _ended(self, stream: Stream) -> None:
         stream.is_remote_closed = True
         if stream.content_length not in (None, stream.received_bytes):
@@ -450,7 +456,7 @@ class Connection(Generic[H]):
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        if not stream_id or stream_id > self.last_id:
+        if self._is_idle(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
         if not self._resets.spend(self._now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many resets")
@@ -484,7 +490,7 @@ class Connection(Generic[H]):
             return
         stream = self.streams.get(stream_id)
         if stream is None:
-            if stream_id > self.last_id:
+            if self._is_idle(stream_id):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE, idle stream")
             return
         if not increment:

@@ -10,6 +10,7 @@ Blocks that are sent use no table at all: an answer is the same bytes on every c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -29,7 +30,8 @@ _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authori
 _CONNECTION_FIELDS: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )
-_UPPER_CASE: Final = frozenset(range(ord("A"), ord("Z") + 1))
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_BAD_VALUE: Final = re.compile(rb"[\0\r\n]")
 
 
 class Meaning(Protocol[T]):
@@ -107,6 +109,8 @@ def check_request(fields: Fields) -> None:
             if not in_pseudo or name in seen or name not in _REQUEST_PSEUDO:
                 raise _malformed(f"pseudo-header field {name!r} is misplaced")
             seen.add(name)
+            if _BAD_VALUE.search(value):
+                raise _malformed(f"the value of {name!r} has a character that no value has")
         else:
             in_pseudo = False
             _check_field(name, value)
@@ -125,8 +129,12 @@ def check_trailers(fields: Fields) -> None:
 
 
 def _check_field(name: bytes, value: bytes) -> None:
-    if not name or not _UPPER_CASE.isdisjoint(name):
+    if not _NAME.fullmatch(name):
         raise _malformed(f"{name!r} is not a field name")
+    if _BAD_VALUE.search(value):
+        raise _malformed(f"the value of {name!r} has a character that no value has")
+    if name == b"content-length" and not (value.isascii() and value.isdigit()):
+        raise _malformed("content-length is not a number")
     if name in _CONNECTION_FIELDS or (name == b"te" and value != b"trailers"):
         raise _malformed(f"{name!r} concerns a connection")
 
@@ -135,6 +143,7 @@ def _malformed(why: str) -> StreamFault:
     return StreamFault(ErrorCode.PROTOCOL_ERROR, why)
 
 
+_NO_TABLE: Final = b"\x20"
 _STATUS_200: Final = b"\x88"  # entry 8 of the static table
 
 
@@ -152,8 +161,12 @@ def _string(text: bytes) -> bytes:
 
 
 def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A block of literals without indexing, but for `:status: 200` (RFC 7541, 6.1 and 6.2.2)."""
-    return b"".join(
+    """A block of literals without indexing, but for `:status: 200` (RFC 7541, 6.1 and 6.2.2).
+
+    It begins by setting the size of the table to 0: a client that has made it smaller must be told
+    so in the next block (section 4.2), and so may be told in every one.
+    """
+    return _NO_TABLE + b"".join(
         _STATUS_200
         if (name, value) == (b":status", b"200")
         else b"\x00" + _string(name) + _string(value)

@@ -31,8 +31,8 @@ WRITE_LOW_BYTES: Final = 256 * 1024
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
-_CLOSE_WAIT_S: Final = 5.0
-"""How long a client has to take the last bytes of a connection that we end."""
+_CLOSE_WAIT_S: Final = 2.0
+"""How long a client has to take the last bytes of a connection that we end, and to end it, too."""
 
 
 class Pings:
@@ -83,7 +83,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._loop = service.loop
         self._is_woken = self._is_draining = False
         self._timer: asyncio.TimerHandle | None = None
-        self._is_pinged = False
+        self._pinged_at: float | None = None
+        self._is_parting = False
 
     def __repr__(self) -> str:
         return f"<Http2Protocol {self._calls!r}>"
@@ -165,8 +166,24 @@ class Http2Protocol(asyncio.BufferedProtocol):
             self._loop.call_soon(self._go_on)
         is_drained = self._is_draining and not core.streams and not core.accepts_streams
         if core.is_closed or is_drained:
+            self._part()
+
+    def _part(self) -> None:
+        """Say that nothing more comes, and wait for the client to say the same.
+
+        A socket that is closed with something unread resets the connection, and what the client has
+        not read yet is lost to him.
+        """
+        self._core.is_closed = True
+        if self._is_parting:
+            return
+        self._is_parting = True
+        self._loop.call_later(_CLOSE_WAIT_S, self._transport.abort)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
             self._transport.close()
-            self._loop.call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def _go_on(self) -> None:
         """The rest of large answers, after others had their turn."""
@@ -180,20 +197,22 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
-        silent_s = self._loop.time() - self._last_read
+        now = self._loop.time()
         interval_s, timeout_s = self._pings.interval_s, self._pings.timeout_s
-        if self._is_pinged and silent_s >= interval_s + timeout_s:
-            self._transport.abort()
+        if self._pinged_at is not None and self._last_read >= self._pinged_at:
+            self._pinged_at = None
+        if self._pinged_at is not None:
+            if timeout_s:  # it was waited for
+                self._transport.abort()
             return
+        silent_s = now - self._last_read
         if silent_s < interval_s:
-            self._is_pinged = False
             self._arm(interval_s - silent_s)
             return
-        if not self._is_pinged:
-            self._is_pinged = True
-            self._core.ping(_KEEP_ALIVE)
-            self._flush()
-        self._arm(max(interval_s + timeout_s - silent_s, 0.001) if timeout_s else interval_s)
+        self._pinged_at = now
+        self._core.ping(_KEEP_ALIVE)
+        self._flush()
+        self._arm(timeout_s or interval_s)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -217,6 +236,9 @@ class Http2Protocol(asyncio.BufferedProtocol):
             self._core.go_away(last=True)
             self._calls.drain()
             self._flush()
+
+    def eof_received(self) -> bool:
+        return False
 
     def close(self) -> None:
         """End the connection now, with whatever it was doing."""

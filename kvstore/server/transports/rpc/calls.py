@@ -35,6 +35,7 @@ from kvstore.server.transports.rpc.framing import (
 )
 from kvstore.server.transports.rpc.head import CallHead, understand
 from kvstore.server.transports.rpc.outcome import parse, status_for
+from kvstore.server.transports.rpc.plain import PlainCall
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refusal_block, whole
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
@@ -59,6 +60,7 @@ class Calls:
         self.service, self.peer, self.wake = service, peer, wake
         self._ready: deque[SessionCall] = deque()
         self._postponed: deque[UnaryCall] = deque()
+        self._waiting: list[SessionCall] = []
         self._strikes = 0
         self._last_ping_at = float("-inf")
         self._last_id_at_ping = 0
@@ -130,8 +132,10 @@ class Calls:
         self._answer(stream_id, head, answer)
 
     def begin(self, stream: Stream, head: CallHead) -> None:
-        if head.refusal is not None:
+        if head.refusal is not None and head.is_grpc:
             self.refuse(stream, head)
+        elif head.refusal is not None:
+            PlainCall(self, stream, head.refusal)
         elif head.method is not None:
             if head.stats is not None:
                 head.stats.started += 1
@@ -149,6 +153,7 @@ class Calls:
     def reset(self, stream: Stream) -> None:
         if stream.call is not None:
             stream.call.cancel()
+        self._run_postponed()
 
     def writable(self, stream: Stream) -> None:
         if stream.call is not None:
@@ -179,6 +184,13 @@ class Calls:
             self.connection.reset(call.stream, ErrorCode.REFUSED_STREAM)
         else:
             self._postponed.append(call)
+        return False
+
+    def may_pull(self, call: SessionCall) -> bool:
+        """May a stream be pulled now? Else it is told when: too much waits for the client."""
+        if self.connection.queued_bytes < QUEUE_BYTES:
+            return True
+        self._waiting.append(call)
         return False
 
     def respond(self, stream: Stream, head: CallHead, answer: bytes) -> None:
@@ -270,6 +282,10 @@ class Calls:
                 stream.call.stop()
 
     def _run_postponed(self) -> None:
+        if self._waiting and self.connection.queued_bytes < QUEUE_BYTES:
+            waiting, self._waiting = self._waiting, []
+            for stream in waiting:
+                stream.writable()
         while self._postponed and self.connection.queued_bytes < QUEUE_BYTES:
             call = self._postponed.popleft()
             if not call.is_done:

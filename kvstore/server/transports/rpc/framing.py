@@ -35,6 +35,11 @@ class MessageReader:
         """Nothing is left of a message that did not come whole."""
         return not self._buffer
 
+    @property
+    def cut_text(self) -> str:
+        """What grpc-go says of a stream that ends here, before a message does."""
+        return "unexpected EOF" if len(self._buffer) > PREFIX_BYTES else "EOF"
+
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are whole with `data`. Raises StatusError with the texts of grpc-go."""
         buffer = self._buffer

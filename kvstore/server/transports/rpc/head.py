@@ -6,7 +6,6 @@ One `CallHead` stands for all calls with the same fields; it is made once and re
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -25,6 +24,9 @@ _NOT_METADATA: Final = frozenset(
     (b"content-type", b"te", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding")
 )
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_SHORTEST_TIMEOUT_S: Final = 1e-6
+"""A call with less is over before it begins."""
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 
 
@@ -44,6 +46,7 @@ class CallHead:
         "content_length",
         "content_type",
         "handler",
+        "is_grpc",
         "is_gzip",
         "is_whole",
         "method",
@@ -61,6 +64,8 @@ class CallHead:
         self.content_type = b"application/grpc"
         self.content_length: int | None = None
         self.is_gzip = False
+        self.is_grpc = True
+        """False: it has no content type at all, so it is no call but a request of plain HTTP."""
         self.is_whole = False
         self.timeout_s: float | None = None
         self.refusal: Refusal | None = None
@@ -75,8 +80,13 @@ class CallHead:
             setattr(head, name, getattr(self, name))
         head.timeout_s = parse_timeout_s(text)
         # Only a wrong content type is told before a wrong timeout.
-        if head.timeout_s is None and (self.refusal is None or self.refusal.http_status != 415):
+        if self.refusal is not None and self.refusal.http_status == 415:
+            return head
+        if head.timeout_s is None:
             head.refusal = Refusal(Code.INTERNAL, _bad_timeout(text), 400)
+        elif head.timeout_s < _SHORTEST_TIMEOUT_S and self.refusal is None:
+            head.refusal = Refusal(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+        if head.refusal is not None:
             head.method, head.is_whole = None, False
         return head
 
@@ -88,7 +98,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
     head.refusal = _read(head, fields, values, peer)
     if head.refusal is not None:
         return head
-    path = values[b":path"].decode("latin-1")
+    path = _shown(values[b":path"])
     method = methods.get(path)
     if method is None:
         head.refusal = Refusal(Code.UNIMPLEMENTED, unknown_method(methods, path))
@@ -104,22 +114,39 @@ def _read(head: CallHead, fields: Fields, values: dict[bytes, bytes], peer: str)
     length = values.get(b"content-length")
     if length is not None and length.isdigit():
         head.content_length = int(length)
-    content_type = values.get(b"content-type", b"").decode("latin-1")
-    lower = content_type.lower()
-    if not lower.startswith(_GRPC) or lower[len(_GRPC) : len(_GRPC) + 1] not in ("", "+", ";"):
+    hosts = [name for name, _ in fields].count(b"host")
+    if hosts > 1:
+        return Refusal(
+            Code.INTERNAL,
+            f"num values of :authority: {int(b':authority' in values)}, num values of host: "
+            f"{hosts}, both must only have 1 value as per HTTP/2 spec",
+            400,
+        )
+    content_type = _shown(values.get(b"content-type", b""))
+    subtype = content_type.removeprefix(_GRPC)
+    if subtype == content_type or subtype[:1] not in ("", "+", ";"):
+        head.is_grpc = bool(content_type)
         return Refusal(
             Code.INVALID_ARGUMENT, f'invalid gRPC request content-type "{content_type}"', 415
         )
-    if lower[len(_GRPC) :].startswith("+"):
-        head.content_type = lower.encode("latin-1")
-    try:
-        metadata = {
-            name.decode("latin-1"): _binary(value) if name[-4:] == b"-bin" else _text(value)
-            for name, value in fields
-            if name[:1] != b":" and name not in _NOT_METADATA
-        }
-    except binascii.Error as error:
-        return Refusal(Code.INTERNAL, f"malformed binary metadata: {error}", 400)
+    if subtype.startswith("+"):
+        head.content_type = content_type.lower().encode()
+    metadata: dict[str, str | bytes] = {}
+    for name, value in fields:
+        if name[:1] == b":" or name in _NOT_METADATA:
+            continue
+        if name[-4:] != b"-bin":
+            metadata[name.decode("latin-1")] = value.decode("latin-1")
+            continue
+        at = _not_base64(value)
+        if at is not None:
+            return Refusal(
+                Code.INTERNAL,
+                f'malformed binary metadata "{_shown(value)}" in header "{_shown(name)}": '
+                f"illegal base64 data at input byte {at}",
+                400,
+            )
+        metadata[name.decode("latin-1")] = base64.b64decode(value + b"=" * (-len(value) % 4))
     head.call = Call(metadata, peer)
     http_method = values.get(b":method", b"").decode("latin-1")
     if http_method != "POST":
@@ -155,10 +182,15 @@ def _bad_timeout(text: str) -> str:
     return f'malformed grpc-timeout: strconv.ParseUint: parsing "{text[:-1]}": invalid syntax'
 
 
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")
+def _shown(value: bytes) -> str:
+    """For a text of ours; what is no UTF-8 comes out of `percent_encode` as it came in."""
+    return value.decode("utf-8", "surrogateescape")
 
 
-def _binary(value: bytes) -> bytes:
-    """Base64, with or without its padding."""
-    return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+def _not_base64(value: bytes) -> int | None:
+    """Where a value stops to be base64, with or without its padding; None when it does not."""
+    good = _BASE64.match(value)
+    assert good is not None
+    if good.end() < len(value):
+        return good.end()
+    return None if len(value.rstrip(b"=")) % 4 != 1 else len(value)

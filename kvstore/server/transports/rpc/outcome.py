@@ -14,16 +14,19 @@ __all__ = ["parse", "serialize", "status_for"]
 
 _log = logging.getLogger(__name__)
 
-_UNREADABLE = "grpc: error unmarshalling request: proto: cannot parse invalid wire-format data"
+_WHY = "proto: cannot parse invalid wire-format data"
+_UNREADABLE = f"grpc: error unmarshalling request: {_WHY}"
+_UNREADABLE_IN_STREAM = f"grpc: failed to unmarshal the received message: {_WHY}"
 
 
-def parse(head: CallHead, message: bytes) -> Message:
+def parse(head: CallHead, message: bytes, *, is_stream: bool = False) -> Message:
     """Raises StatusError with the text of grpc-go."""
     assert head.parse is not None
     try:
         return head.parse(message)
     except DecodeError:
-        raise StatusError(Code.INTERNAL, _UNREADABLE) from None
+        text = _UNREADABLE_IN_STREAM if is_stream else _UNREADABLE
+        raise StatusError(Code.INTERNAL, text) from None
 
 
 def serialize(response: Response) -> bytes:

@@ -24,7 +24,7 @@ OK_TRAILERS: Final = encode_fields([(b"grpc-status", b"0"), (b"grpc-message", b"
 
 def percent_encode(text: str) -> bytes:
     """A status text as `grpc-message` carries it."""
-    data = text.encode()[:_MAX_MESSAGE_BYTES]
+    data = text.encode("utf-8", "surrogateescape")[:_MAX_MESSAGE_BYTES]
     return b"".join(bytes((c,)) if c in _PLAIN else b"%%%02X" % c for c in data)
 
 

@@ -22,7 +22,7 @@ from kvstore.server.transports.rpc.framing import MessageReader, frame_message, 
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, status_block
-from kvstore.server.transports.rpc.unary import DEADLINE_EXCEEDED, NO_REQUEST
+from kvstore.server.transports.rpc.unary import DEADLINE_EXCEEDED
 
 if TYPE_CHECKING:
     from kvstore.server.transports.rpc.calls import Calls
@@ -36,6 +36,11 @@ _BURST_BYTES: Final = 64 * 1024
 _UNREAD_MESSAGES: Final = 256
 """Requests of a generator that wait before the client is slowed down."""
 _STOPPED: Final = StoreClosed()
+_CUT: Final = StatusError(Code.INTERNAL, "unexpected EOF")
+_NO_REQUEST: Final = StatusError(
+    Code.INTERNAL,
+    "cardinality violation: received no request message from non-client-streaming RPC",
+)
 
 
 class _StreamingCall:
@@ -150,7 +155,9 @@ class SessionCall(_StreamingCall):
         try:
             for message in self._reader.feed(data):
                 head.stats.received += 1
-                self._session.receive(parse(head, message))
+                self._session.receive(parse(head, message, is_stream=True))
+            if is_end and not self._reader.is_empty:
+                raise _CUT
         except Exception as error:
             self._end(status_for(head, error))
             return
@@ -163,6 +170,8 @@ class SessionCall(_StreamingCall):
             return
         if self.stream.queue or self._calls.connection.is_congested:
             return  # `writable` comes back to it
+        if not self._calls.may_pull(self):
+            return
         session = self._session
         responses: list[Response] = []
         error: Exception | None = None
@@ -216,6 +225,8 @@ class TaskCall(_StreamingCall):
             return
         try:
             messages = self._reader.feed(data)
+            if is_end and not self._reader.is_empty:
+                raise _CUT
         except StatusError as error:
             self._end(status_for(self._head, error))
             return
@@ -252,7 +263,7 @@ class TaskCall(_StreamingCall):
         assert self._head.stats is not None
         self._head.stats.received += 1
         self._credit(0)
-        return parse(self._head, message)
+        return parse(self._head, message, is_stream=True)
 
     async def _all(self) -> AsyncIterator[Message]:
         while (request := await self._next()) is not None:
@@ -274,7 +285,7 @@ class TaskCall(_StreamingCall):
         if head.method.kind is Kind.SERVER_STREAM:
             request = await self._next()
             if request is None:
-                raise NO_REQUEST
+                raise _NO_REQUEST
         responses = head.handler(request, head.call)
         try:
             async for response in responses:

@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 
     from kvstore.server.transports.rpc.calls import Calls
 
-__all__ = ["DEADLINE_EXCEEDED", "NO_REQUEST", "UnaryCall"]
+__all__ = ["DEADLINE_EXCEEDED", "UnaryCall"]
 
-NO_REQUEST = StatusError(
-    Code.INTERNAL,
-    "cardinality violation: received no request message from non-client-streaming RPC",
-)
-_CUT = StatusError(Code.INTERNAL, "unexpected EOF")
 DEADLINE_EXCEEDED = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded", 504)
 
 
@@ -34,6 +29,7 @@ class UnaryCall:
         "_began",
         "_calls",
         "_head",
+        "_is_running",
         "_message",
         "_reader",
         "_task",
@@ -47,7 +43,7 @@ class UnaryCall:
         self._reader: MessageReader | None = None
         self._message: bytes | None = None
         self._task: asyncio.Task[None] | None = None
-        self.is_done = False
+        self.is_done = self._is_running = False
         stream.call = self
         if head.timeout_s is not None:
             calls.service.deadlines.add(head.timeout_s, self)
@@ -58,7 +54,7 @@ class UnaryCall:
     # -- the request -----------------------------------------------------------------------------
 
     def data(self, data: bytes, *, is_end: bool) -> None:
-        """The handler runs when the client has said all, which is one message."""
+        """The handler runs with the first message; what comes after it is not looked at."""
         if self.is_done:
             return
         calls, head = self._calls, self._head
@@ -67,13 +63,14 @@ class UnaryCall:
         try:
             messages = self._reader.feed(data) if data else []
             calls.connection.credit(self.stream, len(data))
-            if messages and self._message is None:
-                self._message = messages[0]
-            if is_end:
-                if self._message is None:
-                    raise NO_REQUEST if self._reader.is_empty else _CUT
-                if calls.may_run(self):
-                    self.run()
+            if self._message is None and not self._is_running:
+                if messages:
+                    self._message = messages[0]
+                    self._is_running = True
+                    if calls.may_run(self):
+                        self.run()
+                elif is_end:
+                    raise StatusError(Code.UNKNOWN, self._reader.cut_text)
         except StatusError as error:
             self._fail(error)
 
