@@ -84,7 +84,7 @@ class Limits:
     """Of one request, also of its encoded block; as Go's servers have it."""
     max_header_frames = 1024
     """CONTINUATION frames of one block."""
-    stream_window_bytes = 1 << 20
+    stream_window_bytes = 1 << 18
     connection_window_bytes = 16 << 20
     turn_bytes = 1 << 20
     """DATA of large answers that goes to the socket before others have their turn."""
@@ -515,6 +515,7 @@ class Connection(Generic[H]):
         if not self._settings.spend(self._now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many SETTINGS")
         self._has_settings = True
+        initial = self.initial_window
         for name, value in _setting(payload):
             if name == Setting.ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
@@ -525,8 +526,9 @@ class Connection(Generic[H]):
             if name == Setting.INITIAL_WINDOW_SIZE:
                 if value > MAX_WINDOW:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE")
-                self._change_windows(value)
+                initial = value
         self.out.append(frame(SETTINGS, ACK, 0))
+        self._change_windows(initial)
 
     def _change_windows(self, initial: int) -> None:
         by, self.initial_window = initial - self.initial_window, initial

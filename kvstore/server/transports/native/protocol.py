@@ -31,6 +31,8 @@ WRITE_LOW_BYTES: Final = 256 * 1024
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
+_UNWANTED_BYTES: Final = 1024 * 1024
+"""Read and dropped of a client who goes on sending after that."""
 _CLOSE_WAIT_S: Final = 2.0
 """How long a client has to take the last bytes of a connection that we end, and to end it, too."""
 
@@ -85,6 +87,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._pinged_at: float | None = None
         self._is_parting = False
+        self._unwanted_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Http2Protocol {self._calls!r}>"
@@ -112,6 +115,11 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self.data_received(bytes(self._turns.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
+        if self._is_parting:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > _UNWANTED_BYTES:
+                self._transport.abort()
+            return
         self._service.stats.received_bytes += len(data)
         self._last_read = now = self._loop.time()
         self._core.receive(data, now)

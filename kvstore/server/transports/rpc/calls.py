@@ -34,6 +34,7 @@ from kvstore.server.transports.rpc.framing import (
     prefix_of,
 )
 from kvstore.server.transports.rpc.head import CallHead, understand
+from kvstore.server.transports.rpc.hoard import Hoard
 from kvstore.server.transports.rpc.outcome import parse, status_for
 from kvstore.server.transports.rpc.plain import PlainCall
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refusal_block, whole
@@ -61,6 +62,7 @@ class Calls:
         self._ready: deque[SessionCall] = deque()
         self._postponed: deque[UnaryCall] = deque()
         self._waiting: list[SessionCall] = []
+        self.hoard = Hoard(self)
         self._strikes = 0
         self._last_ping_at = float("-inf")
         self._last_id_at_ping = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kvstore.server.transports.http2.header_block import encode_fields
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.head import Refusal
+from kvstore.server.transports.rpc.replies import status_block
 
 if TYPE_CHECKING:
     from kvstore.server.transports.rpc.calls import Calls
@@ -35,7 +36,7 @@ class PlainCall:
         head = [(b":status", b"%d" % http_status), (b"content-type", b"text/plain; charset=utf-8")]
         connection.send_headers(self._stream, encode_fields(head))
         connection.send_data(self._stream, message.encode("utf-8", "surrogateescape") + b"\n")
-        connection.send_end(self._stream, encode_fields([(b"grpc-status", b"%d" % code)]))
+        connection.send_end(self._stream, status_block(code, message))
 
     def cancel(self) -> None:
         self.is_done = True

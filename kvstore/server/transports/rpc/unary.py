@@ -58,19 +58,23 @@ class UnaryCall:
         if self.is_done:
             return
         calls, head = self._calls, self._head
+        if self._is_running:
+            calls.connection.credit(self.stream, len(data))
+            return
         if self._reader is None:
             self._reader = MessageReader(calls.service.max_message_bytes, is_gzip=head.is_gzip)
         try:
             messages = self._reader.feed(data) if data else []
-            calls.connection.credit(self.stream, len(data))
-            if self._message is None and not self._is_running:
-                if messages:
-                    self._message = messages[0]
-                    self._is_running = True
-                    if calls.may_run(self):
-                        self.run()
-                elif is_end:
-                    raise StatusError(Code.UNKNOWN, self._reader.cut_text)
+            if messages:
+                calls.hoard.remove(self.stream)
+                calls.connection.credit(self.stream, len(data))
+                self._message, self._is_running = messages[0], True
+                if calls.may_run(self):
+                    self.run()
+            elif is_end:
+                raise StatusError(Code.UNKNOWN, self._reader.cut_text)
+            else:
+                calls.hoard.add(self.stream, len(data))
         except StatusError as error:
             self._fail(error)
 
@@ -158,6 +162,7 @@ class UnaryCall:
 
     def _count(self, code: Code) -> None:
         self.is_done = True
+        self._calls.hoard.remove(self.stream)
         stats = self._head.stats
         if stats is not None:
             stats.handled[code] += 1
