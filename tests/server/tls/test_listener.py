@@ -289,7 +289,7 @@ class TestCiphers:
 
     def test_no_suite_at_all_is_an_error(self, configure: Configure) -> None:
         flags = ["--cipher-suites=TLS_RSA_WITH_RC4_128_SHA", "--tls-max-version=TLS1.2"]
-        with pytest.raises(ConfigError, match="has none of TLS_RSA_WITH_RC4_128_SHA for TLS1.2"):
+        with pytest.raises(ConfigError, match="OpenSSL has none of TLS_RSA_WITH_RC4_128_SHA for"):
             tls_of(configure(*flags))
 
 
