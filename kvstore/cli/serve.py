@@ -42,6 +42,6 @@ def _run(config: Config) -> int:
         from kvstore.server.app import run
 
         return run(config)
-    except (StoreError, OSError) as error:
+    except (ConfigError, StoreError, OSError) as error:
         report(describe(error))
         return 1

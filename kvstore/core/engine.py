@@ -30,6 +30,7 @@ from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.core.mvcc.txn import TxnRun, Write
 from kvstore.core.mvcc.validate import check_put, check_range, check_txn, payload_bytes
 from kvstore.core.ports import RecordReader
+from kvstore.core.totals import Totals
 from kvstore.core.watch.hub import Hub, WatchedChange
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
@@ -146,7 +147,8 @@ class Engine:
             self.lessor.grant(lease_id, ttl_s, now)  # the full TTL again, as etcd does
         for key, lease_id in recovered.attached:
             self.lessor.attach(key, lease_id)
-        self.hub = Hub(self)
+        self.totals = totals = Totals()
+        self.hub = Hub(self, totals)
         self._outbox: deque[Decision] = deque()  # decided, in no commit yet
         self._in_commit: deque[Decision] = deque()
         self._records: dict[int, bytes] = {}  # of the revisions above durable
@@ -167,6 +169,7 @@ class Engine:
     def range(self, op: RangeOp) -> RangeResult:
         """Raises KeyNotProvided, InvalidSortOption, Compacted, FutureRevision."""
         check_range(op)
+        self.totals.ranges += 1
         return read_range(
             self.index,
             op,
@@ -200,6 +203,7 @@ class Engine:
 
     def get(self, key: bytes, revision: int = 0) -> bytes | None:
         """The record of one key; the short way of a range. Raises as `read_revision`."""
+        self.totals.ranges += 1
         entry = self.index.get(key)
         at = self.durable if revision == 0 else self.read_revision(revision)
         if entry is None:
@@ -221,7 +225,9 @@ class Engine:
         self._refuse_overload()
         decision = self._begin(is_request=not _is_read(txn))
         run = TxnRun(self, txn)
-        return self._decide(decision, run, run.run())
+        result = run.run()
+        run.add_to(self.totals)
+        return self._decide(decision, run, result)
 
     def _put(self, op: PutOp) -> Applied[TxnResult]:
         """`txn` of one plain put: the same checks and writes, without the passes over a tree."""
@@ -238,6 +244,7 @@ class Engine:
         record = encode(key, value, create, main, version, lease_id)
         self._records[packed] = record
         self.lessor.attach(key, lease_id)
+        self.totals.puts += 1
         sequence = self.sequence + 1
         decision = Decision(sequence, [Write(packed, key, record, version)])
         decision.size_bytes = len(record)
@@ -257,6 +264,7 @@ class Engine:
         real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
         self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
         decision.leases.append((lease_id, real_ttl_s))
+        self.totals.grant(real_ttl_s)
         return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
 
     def lease_revoke(self, lease_id: int) -> Applied[int]:
@@ -269,6 +277,8 @@ class Engine:
         run.delete_keys(sorted(lease.keys))
         self.lessor.remove(lease_id)
         decision.leases.append((lease_id, None))
+        run.add_to(self.totals)
+        self.totals.leases_revoked += 1
         return self._decide(decision, run, run.revision)
 
     def expire(self, now: float, limit: int) -> int:
@@ -276,6 +286,7 @@ class Engine:
         due = self.lessor.due(now, limit)
         for lease_id in due:
             self.lease_revoke(lease_id)
+        self.totals.leases_expired += len(due)
         return len(due)
 
     def compact(self, revision: int) -> Applied[int]:
@@ -305,6 +316,7 @@ class Engine:
         for key in keys:
             decision.dropped += self.index.compact(key, self.compacted)
         decision.size_bytes = 64 * len(decision.dropped)
+        self.totals.compacted_records += len(decision.dropped)
         if not self._compacting:
             self._compacting = None
             if (
@@ -328,6 +340,8 @@ class Engine:
         """
         ttl_s = self.lessor.renew(lease_id, now)
         lease = self.lessor.get(lease_id)
+        if ttl_s:
+            self.totals.leases_renewed += 1
         return Applied(lease.granted_at if ttl_s and lease else self.sequence, ttl_s)
 
     def lease_status(self, lease_id: int, now: float, *, keys: bool) -> LeaseStatus:
@@ -344,6 +358,11 @@ class Engine:
     def has_outbox(self) -> bool:
         return bool(self._outbox)
 
+    @property
+    def pending(self) -> tuple[int, int]:
+        """How many decisions are not durable, and their bytes."""
+        return len(self._outbox) + len(self._in_commit), self._pending_bytes
+
     def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
         """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
         invariant(not self._in_commit, "the last commit has neither been published nor taken back")
@@ -354,6 +373,7 @@ class Engine:
             size += decision.size_bytes
             decisions.append(decision)
         self._in_commit.extend(decisions)
+        self.totals.decided_bytes += size
         return Batch(decisions, decisions[-1].sequence, self.write_index)
 
     def publish(self, sequence: int) -> None:

@@ -12,6 +12,7 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from kvstore.backend import open_backend
 from kvstore.server.autocompact import AutoCompactor, PeriodicPlan, Plan, RevisionPlan
@@ -27,6 +28,9 @@ from kvstore.server.transports.native.transport import NativeTransport
 from kvstore.store.aio import LoopStore
 from kvstore.store.identity import Identity, load_identity
 from kvstore.store.options import StoreOptions
+
+if TYPE_CHECKING:
+    from kvstore.server.tls import ServerTls
 
 __all__ = ["Server", "run", "serve"]
 
@@ -54,8 +58,8 @@ class Server:
     async def start(cls, config: Config) -> Server:
         """Open everything; `config.client_urls` of the result are what was bound.
 
-        Raises OpenError when the data cannot be opened, OSError when an address cannot be had;
-        then nothing is left open.
+        Raises ConfigError for certificates that cannot be used, OpenError when the data cannot be
+        opened, OSError when an address cannot be had; then nothing is left open.
         """
         transport = _transport(config)
         try:
@@ -161,7 +165,18 @@ def _transport(config: Config) -> Transport:
         ping_interval_s=config.grpc_keepalive_interval_s,
         ping_timeout_s=config.grpc_keepalive_timeout_s,
         reuse_port=config.socket_reuse_port,
+        tls=_tls(config),
     )
+
+
+def _tls(config: Config) -> ServerTls | None:
+    """What secure URLs need; None, and nothing read, without one."""
+    urls = (*config.client_urls, *config.client_http_urls, *config.metrics_urls)
+    if not any(url.is_secure for url in urls):
+        return None
+    from kvstore.server.tls import server_tls  # the start of a plain server does not wait for it
+
+    return server_tls(config.tls, urls, config.data_dir)
 
 
 async def _open_store(config: Config) -> tuple[LoopStore, Identity]:

@@ -5,35 +5,16 @@ One owner adds to each (the event loop), so there is no lock; a reader sees each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kvstore.server.method import Kind, Method
 from kvstore.server.status import Code
+from kvstore.store.stats import Histogram
 
 __all__ = ["CallStats", "Histogram", "MethodStats"]
 
 HANDLING_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of grpc_server_handling_seconds, those of go-grpc-middleware."""
-
-
-class Histogram:
-    """Observations counted by upper bound, not cumulated; the last count is of all above."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Iterable[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        at = 0
-        for bound in self.bounds:
-            if value <= bound:
-                break
-            at += 1
-        self.counts[at] += 1
-        self.total += value
 
 
 class MethodStats:
@@ -63,3 +44,6 @@ class CallStats:
         self.received_bytes = self.sent_bytes = 0
         """Bytes of gRPC connections (etcd_network_client_grpc_*_bytes_total)."""
         self.connections = 0
+        """Open now, of HTTP/2."""
+        self.http1_connections = 0
+        """Open now, of HTTP/1.1."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.ranges import as_values
 from kvstore.core.mvcc.record import decode
+from kvstore.core.totals import Totals
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
     Compacted,
@@ -35,6 +37,7 @@ from kvstore.store.interface import Waiter
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.start import start_engine, status_of, verify
+from kvstore.store.stats import Queues, StoreStats
 from kvstore.types import (
     CompactResult,
     KeyValue,
@@ -72,6 +75,7 @@ class LoopStore:
         """Use `open`."""
         self._backend, self._engine, self._reader = backend, engine, reader
         self._options = options
+        self.stats = StoreStats()
         self._loop = asyncio.get_running_loop()
         self._committer = (
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
@@ -177,6 +181,24 @@ class LoopStore:
     def status(self) -> StoreStatus:
         self._check_open()
         return status_of(self._engine, self._backend)
+
+    @property
+    def totals(self) -> Totals:
+        """What was done since the store was opened; the numbers go on growing."""
+        return self._engine.totals
+
+    def queues(self) -> Queues:
+        """What waits now. O(watch streams)."""
+        streams = [stream.core for stream in self._streams]
+        queued = [stream.queued for stream in streams]
+        return Queues(
+            *self._engine.pending,
+            len(self._waiters),
+            len(streams),
+            sum(events for events, _ in queued),
+            sum(size for _, size in queued),
+            sum(stream.behind for stream in streams),
+        )
 
     # -- writes ----------------------------------------------------------------------------------
 
@@ -373,6 +395,7 @@ class LoopStore:
         elif outcome.error is None:
             self._reader.refresh()
             self._engine.publish(batch.last_sequence)
+            self.stats.commit(len(batch.decisions), outcome.duration_s)
             waiters, durable = self._waiters, self._engine.durable_sequence
             while waiters and waiters[0][0] <= durable:
                 _, future, result = waiters.popleft()
@@ -402,8 +425,11 @@ class LoopStore:
             self._compaction = self._loop.create_task(self._compact_in_steps())
 
     async def _compact_in_steps(self) -> None:
+        started_s = self._loop.time()
         while self._engine.is_compacting and self._error is None:
+            step_s = self._loop.time()
             self._engine.compaction_step(self._options.compaction_batch_limit)
+            self.stats.compaction_step_ms.observe((self._loop.time() - step_s) * 1000)
             self._flush_soon()
             try:
                 await self._settled()
@@ -414,6 +440,9 @@ class LoopStore:
                 return
             if self._engine.is_compacting:
                 await asyncio.sleep(self._options.compaction_sleep_s)
+        if self._error is None:
+            self.stats.compaction_ms.observe((self._loop.time() - started_s) * 1000)
+            self.stats.compacted_at_s = time.time()
 
     def _fail(self, error: StoreError) -> None:
         self._error = error
@@ -421,6 +450,7 @@ class LoopStore:
 
     def _reject(self, error: StoreError) -> None:
         waiters, self._waiters = self._waiters, deque()
+        self.stats.failed += len(waiters)
         for _, future, _ in waiters:
             if not future.done():
                 future.set_exception(error)

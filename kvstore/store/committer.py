@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ __all__ = ["Committer", "Outcome", "commit_once", "grow_map"]
 
 class Outcome(NamedTuple):
     error: BaseException | None = None
+    duration_s: float = 0.0
+    """Of the commit, when it went well."""
 
     @property
     def is_map_full(self) -> bool:
@@ -36,11 +39,12 @@ class Outcome(NamedTuple):
 
 def commit_once(backend: Backend, batch: Batch) -> Outcome:
     """Blocking. Never raises: whatever went wrong is in the outcome."""
+    started_s = time.perf_counter()
     try:
         backend.commit(to_write_batch(batch))
     except Exception as error:
         return Outcome(error)
-    return Outcome()
+    return Outcome(None, time.perf_counter() - started_s)
 
 
 def grow_map(backend: Backend, reader: SnapshotReader) -> Outcome:

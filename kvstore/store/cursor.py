@@ -42,6 +42,7 @@ class RangeCursor:
         check_range(op)
         self._engine, self._op = engine, op
         self._revision = engine.read_revision(op.revision)
+        engine.totals.ranges += 1
         self.header = engine.durable
         self.count = engine.index.count(op.range, self._revision, published=engine.durable)
         self._wanted = self.count if op.limit <= 0 else min(op.limit, self.count)

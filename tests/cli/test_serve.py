@@ -11,7 +11,7 @@ import pytest
 
 from kvstore.cli.main import main
 from kvstore.errors import DirectoryLocked
-from kvstore.server.config import Config
+from kvstore.server.config import Config, ConfigError
 
 Run = Callable[[Config], int]
 
@@ -53,6 +53,7 @@ class TestServe:
     @pytest.mark.parametrize(
         ("error", "line"),
         [
+            (ConfigError("open c: no such file"), "open c: no such file"),
             (DirectoryLocked(), "the data directory is in use by another process"),
             (OSError(98, "Address in use"), "Address in use"),
             (PermissionError(13, "Permission denied", "/d"), "/d: Permission denied"),

@@ -14,6 +14,7 @@ from kvstore.core.mvcc.key_index import Entry, entry_create, entry_last, entry_v
 from kvstore.core.mvcc.ranges import read_range
 from kvstore.core.mvcc.record import Records, decode, encode, encode_tombstone, lease_of
 from kvstore.core.mvcc.tree_index import TreeIndex
+from kvstore.core.totals import Totals
 from kvstore.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound
 from kvstore.types import (
     Compare,
@@ -68,12 +69,13 @@ class Head(Protocol):
 class TxnRun:
     """One transaction, once: `run()`; then `writes` and `revision` say what it did."""
 
-    __slots__ = ("_head", "_txn", "main", "writes")
+    __slots__ = ("_deletes", "_head", "_puts", "_ranges", "_txn", "main", "writes")
 
     def __init__(self, head: Head, txn: Txn) -> None:
         self._head, self._txn = head, txn
         self.main = head.head + 1
         self.writes: list[Write] = []
+        self._ranges = self._puts = self._deletes = 0
 
     @property
     def revision(self) -> int:
@@ -87,6 +89,14 @@ class TxnRun:
         self._check(self._txn, iter(path).__next__)
         result = self._execute(self._txn, iter(path).__next__)
         return result._replace(revision=self.revision)
+
+    def add_to(self, totals: Totals) -> None:
+        """Count what has run, as etcd counts it."""
+        ranges, puts, deletes = self._ranges, self._puts, self._deletes
+        totals.ranges += ranges
+        totals.puts += puts
+        totals.deletes += deletes
+        totals.txns += ranges + puts + deletes > 1
 
     # -- first pass: the path --------------------------------------------------------------------
 
@@ -194,6 +204,7 @@ class TxnRun:
 
     def _range(self, op: RangeOp) -> RangeResult:
         head = self._head
+        self._ranges += 1
         return read_range(
             head.index,
             op,
@@ -213,6 +224,7 @@ class TxnRun:
                 prev = decode(head.record(entry_last(entry)))
                 value = prev.value if op.ignore_value else value
                 lease = prev.lease if op.ignore_lease else lease
+        self._puts += 1
         main = self.main
         packed, create, version = head.index.put(key, main, len(self.writes))
         record = encode(key, value, create, main, version, lease)
@@ -223,6 +235,7 @@ class TxnRun:
 
     def _delete_range(self, op: DeleteRangeOp) -> DeleteRangeResult:
         head = self._head
+        self._deletes += 1
         found = head.index.revisions(op.range, self.revision, live=False)
         records = head.records(found) if found else []
         for record in records:
@@ -241,6 +254,7 @@ class TxnRun:
         for key in keys:
             entry = self._head.index.get(key)
             if entry is not None and entry_version(entry):
+                self._deletes += 1
                 self._delete(key)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from kvstore.core.totals import Totals
 from kvstore.core.watch.interval import IntervalMap
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
@@ -85,8 +86,8 @@ class Group:
 
 
 class Hub:
-    def __init__(self, history: History) -> None:
-        self.history = history
+    def __init__(self, history: History, totals: Totals) -> None:
+        self.history, self.totals = history, totals
         self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
         self._intervals: IntervalMap[Group] = IntervalMap()

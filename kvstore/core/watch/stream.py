@@ -32,6 +32,7 @@ class WatchStream:
     def __init__(self, hub: Hub, on_ready: Callable[[], None]) -> None:
         """`on_ready` is called, without arguments and often, when `poll` may have something."""
         self._hub, self._on_ready = hub, on_ready
+        self._totals = hub.totals
         self._queue: deque[tuple[WatchMessage, int, int]] = deque()  # with its bytes and events
         self._events = self._bytes = 0
         self._handed_out = self._queued = 0
@@ -106,6 +107,7 @@ class WatchStream:
             self._stop(watcher)
         self._watchers.clear()
         self._queue.clear()
+        self._events = self._bytes = 0
         self._on_ready()
 
     # -- the hub's side --------------------------------------------------------------------------
@@ -150,6 +152,7 @@ class WatchStream:
         self._handed_out += 1
         self._events -= events
         self._bytes -= size
+        self._totals.events += events
         return message
 
     def _catch_up(self, watcher: Watcher) -> WatchMessage | None:
@@ -172,7 +175,18 @@ class WatchStream:
         if not seen:
             return None
         watcher.notified = True
+        self._totals.events += len(seen)
         return self._message(watcher, history.durable, seen)
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Events in the queue, and their bytes."""
+        return self._events, self._bytes
+
+    @property
+    def behind(self) -> int:
+        """How many watchers catch up from the log."""
+        return len(self._behind)
 
     # -- inside ----------------------------------------------------------------------------------
 

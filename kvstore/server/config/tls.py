@@ -1,6 +1,7 @@
 """The TLS options: what they mean together, and what cannot be.
 
-Facts: etcd client/pkg/tlsutil (cipher suites and versions), server/embed/etcd.go (schemes).
+Facts: etcd client/pkg/tlsutil (cipher suites and versions), client/pkg/transport/listener.go,
+server/embed/etcd.go (schemes).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ CIPHER_SUITES: Final = frozenset(
 
 _VERSIONS: Final = ("TLS1.2", "TLS1.3")
 
+_TRANSPORTS_WITHOUT_TLS: Final = ("grpcio",)
+
 
 def read_tls(values: Mapping[str, Any]) -> TlsConfig:
     """The TLS part of the configuration; raises ConfigError for what contradicts itself."""
@@ -79,17 +82,22 @@ def read_tls(values: Mapping[str, Any]) -> TlsConfig:
     )
 
 
-def check_schemes(urls: Iterable[Url], tls: TlsConfig) -> list[str]:
-    """Warnings about TLS options that a plain URL leaves unused.
+def check_schemes(urls: Iterable[Url], tls: TlsConfig, *, transport: str) -> list[str]:
+    """Warnings about TLS options that are left unused.
 
-    Raises ConfigError for a secure URL: without certificates, and for now with them too.
+    Raises ConfigError for a secure URL without certificates, or where `transport` has no TLS.
+    Whether the files are good is seen when they are loaded (`kvstore.server.tls`).
     """
     warnings = []
+    if tls.auto_tls and not _has_no_files(tls):
+        warnings.append("ignoring --auto-tls since certs given")
     for url in urls:
         if url.is_secure:
             _check_certificates(url, tls)
-            raise ConfigError(f"{url}: TLS is not served yet, use http or unix")
-        if tls.cert_file or tls.key_file:
+            if transport in _TRANSPORTS_WITHOUT_TLS:
+                raise ConfigError(f"{url}: --transport {transport} serves no TLS, use http or unix")
+            continue
+        if not _has_no_files(tls):
             warnings.append(
                 f"the scheme of client url {url} is plain: key and cert files are ignored"
             )
@@ -101,12 +109,16 @@ def check_schemes(urls: Iterable[Url], tls: TlsConfig) -> list[str]:
 
 
 def _check_certificates(url: Url, tls: TlsConfig) -> None:
-    if not (tls.cert_file or tls.key_file or tls.auto_tls):
+    if _has_no_files(tls) and not tls.auto_tls:
         raise ConfigError(
             "TLS key/cert (--cert-file, --key-file) must be provided for client url "
             f"{url} with HTTPS scheme"
         )
     if bool(tls.cert_file) != bool(tls.key_file):
         raise ConfigError(
-            f"--cert-file and --key-file go together (key: {tls.key_file}, cert: {tls.cert_file})"
+            f"KeyFile and CertFile must both be present[key: {tls.key_file}, cert: {tls.cert_file}]"
         )
+
+
+def _has_no_files(tls: TlsConfig) -> bool:
+    return not (tls.cert_file or tls.key_file)

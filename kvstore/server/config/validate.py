@@ -60,7 +60,9 @@ def make_config(source: Source) -> Config:
     if values["unsafe-no-fsync"]:
         warnings.append("--unsafe-no-fsync: a crash of the machine loses acknowledged writes")
     warnings += check_schemes(
-        (*urls, *values["listen-client-http-urls"], *values["listen-metrics-urls"]), tls
+        (*urls, *values["listen-client-http-urls"], *values["listen-metrics-urls"]),
+        tls,
+        transport=values["transport"],
     )
     advertised, is_default = _read_advertised(source, urls)
     return Config(

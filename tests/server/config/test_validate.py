@@ -184,14 +184,25 @@ class TestTls:
         "argv", [["--auto-tls"], ["--cert-file=c", "--key-file=k"]], ids=["auto", "files"]
     )
     @pytest.mark.parametrize("url", ["https://127.0.0.1:0", "unixs://s"])
-    def test_it_is_not_served_yet(self, argv: list[str], url: str) -> None:
-        text = refuse(f"--listen-client-urls={url}", LISTEN[1], *argv)
-        assert text == f"{url}: TLS is not served yet, use http or unix"
+    def test_secure_urls_are_for_the_native_transport(self, argv: list[str], url: str) -> None:
+        urls = [f"--listen-client-urls={url}", f"--advertise-client-urls={url}"]
+        config = parse_config([*urls, *argv])
+        assert (str(config.client_urls[0]), config.warnings) == (url, ())
+        text = refuse(*urls, *argv, "--transport=grpcio")
+        assert text == f"{url}: --transport grpcio serves no TLS, use http or unix"
 
     def test_it_needs_certificates(self) -> None:
         url = "--listen-client-urls=https://127.0.0.1:0"
         assert refuse(url, LISTEN[1]).startswith("TLS key/cert (--cert-file, --key-file) must be")
-        assert "go together" in refuse(url, LISTEN[1], "--cert-file=c")
+        assert refuse(url, LISTEN[1], "--cert-file=c") == (
+            "KeyFile and CertFile must both be present[key: , cert: c]"
+        )
+
+    def test_certificates_go_before_auto_tls(self) -> None:
+        url = "https://127.0.0.1:0"
+        urls = [f"--listen-client-urls={url}", f"--advertise-client-urls={url}"]
+        config = parse_config([*urls, "--auto-tls", "--cert-file=c", "--key-file=k"])
+        assert config.warnings == ("ignoring --auto-tls since certs given",)
 
     def test_certificates_for_a_plain_url_are_warned_about(self) -> None:
         config = parse_config([*LISTEN, "--cert-file=c", "--key-file=k", "--client-cert-auth"])

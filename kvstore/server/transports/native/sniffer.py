@@ -6,6 +6,8 @@ With TLS it is the same, after the handshake: a client that offers nothing by AL
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +15,8 @@ from kvstore.server.transports.http2.frames import PREFACE
 from kvstore.server.transports.native.protocol import Http2Protocol
 
 __all__ = ["Sniffer"]
+
+_log = logging.getLogger(__name__)
 
 GREETING_TIMEOUT_S: Final = 120.0
 """How long a connection may say too little (grpc-go's ConnectionTimeout)."""
@@ -27,9 +31,14 @@ class Sniffer(asyncio.Protocol):
         http1: Callable[[], asyncio.Protocol] | None,
         open_connections: set[Sniffer],
         loop: asyncio.AbstractEventLoop,
+        refusal: Callable[[ssl.SSLObject], str | None] | None = None,
     ) -> None:
-        """What is None is not served here. It is in `open_connections` until it knows."""
+        """What is None is not served here. It is in `open_connections` until it knows.
+
+        With TLS, `refusal` says why a client is not let in after all (`ServerTls.refusal`).
+        """
         self._http2, self._http1, self._open, self._loop = http2, http1, open_connections, loop
+        self._refusal = refusal
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,6 +46,12 @@ class Sniffer(asyncio.Protocol):
         self._transport = transport
         self._open.add(self)
         self._timer = self._loop.call_later(GREETING_TIMEOUT_S, transport.abort)
+        if self._refusal is not None:
+            reason = self._refusal(transport.get_extra_info("ssl_object"))
+            if reason is not None:
+                peer = transport.get_extra_info("peername")
+                _log.warning("rejected connection from %s: %s", peer, reason)
+                transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._seen = seen = self._seen + data

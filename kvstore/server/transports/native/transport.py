@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
@@ -22,10 +21,15 @@ from kvstore.server.transports.native.protocol import Http2Protocol, Pings, Turn
 from kvstore.server.transports.native.sniffer import Sniffer
 from kvstore.server.transports.rpc.service import Service
 
+if TYPE_CHECKING:
+    from kvstore.server.tls import ServerTls
+
 __all__ = ["NativeTransport"]
 
 _BACKLOG: Final = 4096
 _PORT_TRIES: Final = 16
+_HANDSHAKE_TIMEOUT_S: Final = 10.0
+"""How long a client may take for its TLS handshake, as in etcd."""
 
 
 class _Socket(NamedTuple):
@@ -45,16 +49,19 @@ class NativeTransport:
         ping_interval_s: float = 7200.0,
         ping_timeout_s: float = 20.0,
         reuse_port: bool = False,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
         http1: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
-        """`http1` makes the protocol for connections that do not speak HTTP/2; None: closed."""
+        """`http1` makes the protocol for connections that do not speak HTTP/2; None: closed.
+
+        `tls` is for secure URLs, and must be there when one is bound.
+        """
         self._max_message_bytes = max_message_bytes
         self._min_ping_interval_s = min_ping_interval_s
         self._limits = Limits()
         self._limits.max_streams = max_streams
         self._pings = Pings(ping_interval_s, ping_timeout_s)
-        self._reuse_port, self._ssl = reuse_port, ssl_context
+        self._reuse_port, self._tls = reuse_port, tls
         self.http1 = http1
         self._sockets: list[_Socket] = []
         self._servers: list[asyncio.Server] = []
@@ -165,13 +172,23 @@ class NativeTransport:
         def sniffer() -> Sniffer:
             return Sniffer(http2, self.http1, self._unknown, loop)
 
+        def secure_sniffer() -> Sniffer:
+            assert self._tls is not None
+            return Sniffer(http2, self.http1, self._unknown, loop, self._tls.refusal)
+
         for listener in self._sockets:
-            context = self._ssl if listener.is_secure else None
-            self._servers.append(
-                await loop.create_server(
-                    sniffer, sock=listener.socket, ssl=context, backlog=_BACKLOG
+            if listener.is_secure:
+                assert self._tls is not None
+                server = await loop.create_server(
+                    secure_sniffer,
+                    sock=listener.socket,
+                    backlog=_BACKLOG,
+                    ssl=self._tls.context,
+                    ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
                 )
-            )
+            else:
+                server = await loop.create_server(sniffer, sock=listener.socket, backlog=_BACKLOG)
+            self._servers.append(server)
 
     # -- the end ---------------------------------------------------------------------------------
 
