@@ -125,7 +125,7 @@ def _read(head: CallHead, fields: Fields, values: dict[bytes, bytes], peer: str)
     content_type = _shown(values.get(b"content-type", b""))
     subtype = content_type.removeprefix(_GRPC)
     if subtype == content_type or subtype[:1] not in ("", "+", ";"):
-        head.is_grpc = bool(content_type)
+        head.is_grpc = b"content-type" in values
         return Refusal(
             Code.INVALID_ARGUMENT, f'invalid gRPC request content-type "{content_type}"', 415
         )

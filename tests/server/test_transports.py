@@ -1,9 +1,10 @@
-"""A small method table, served over real sockets and called with grpc's own client."""
+"""A small method table, served by each transport and called with grpc's own client."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 import grpc.aio
@@ -16,6 +17,8 @@ from kvstore.server.method import Call, Encoded, Kind, Method
 from kvstore.server.stats import CallStats
 from kvstore.server.status import Code, StatusError
 from kvstore.server.transports.grpc_aio import GrpcTransport
+from kvstore.server.transports.interface import Transport
+from kvstore.server.transports.native.transport import NativeTransport
 
 LIMIT = 100_000
 ANY_PORT = Url("http", "127.0.0.1", 0)
@@ -88,12 +91,31 @@ def answer(revision: int) -> rpc_pb2.PutResponse:
     return Answer(header=rpc_pb2.ResponseHeader(revision=revision))
 
 
-def served(
-    test: Callable[[grpc.aio.Channel, Services, GrpcTransport], Awaitable[None]],
-    url: Url = ANY_PORT,
+class Served(Protocol):
+    def __call__(
+        self,
+        test: Callable[[grpc.aio.Channel, Services, Transport], Awaitable[None]],
+        url: Url = ANY_PORT,
+    ) -> None: ...
+
+
+@pytest.fixture(params=[NativeTransport, GrpcTransport])
+def kind(request: pytest.FixtureRequest) -> Callable[..., Transport]:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def served(kind: Callable[..., Transport]) -> Served:
+    return lambda test, url=ANY_PORT: run_served(kind, test, url)
+
+
+def run_served(
+    kind: Callable[..., Transport],
+    test: Callable[[grpc.aio.Channel, Services, Transport], Awaitable[None]],
+    url: Url,
 ) -> None:
     async def run() -> None:
-        services, transport = Services(), GrpcTransport(max_message_bytes=LIMIT)
+        services, transport = Services(), kind(max_message_bytes=LIMIT)
         port = transport.bind(url)
         table = services.table()
         await transport.start(table, CallStats(table))
@@ -123,8 +145,8 @@ async def refused(call: Awaitable[object]) -> tuple[str, str]:
 
 
 class TestUnary:
-    def test_answers_of_every_kind(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_answers_of_every_kind(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             now = unary(channel, "/pkg.Things/Now")
             assert answer(4) == await now(Put(key=b"k"))
             assert answer(5) == await now(Put(key=b"encoded"))
@@ -133,23 +155,25 @@ class TestUnary:
         served(test)
 
     @pytest.mark.slow
-    def test_a_burst_of_one_client_is_served(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_a_burst_of_one_client_is_served(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             now = unary(channel, "/pkg.Things/Now")
             answers = await asyncio.gather(*(now(Put(key=b"k")) for _ in range(3000)))
             assert [answer(4)] * 3000 == answers
 
         served(test)
 
-    def test_a_large_answer_is_sent(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_a_large_answer_is_sent(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             got = await unary(channel, "/pkg.Things/Now")(Put(key=b"large"))
             assert len(got.prev_kv.value) == 5_000_000
 
         served(test)
 
-    def test_errors_have_their_status(self, caplog: pytest.LogCaptureFixture) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_errors_have_their_status(
+        self, served: Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             now, later = unary(channel, "/pkg.Things/Now"), unary(channel, "/pkg.Things/Later")
             assert ("INVALID_ARGUMENT", KeyNotProvided.message) == await refused(now(Put()))
             assert ("OUT_OF_RANGE", Compacted.message) == await refused(
@@ -161,8 +185,8 @@ class TestUnary:
             served(test)
         assert [record.getMessage() for record in caplog.records] == ["/pkg.Things/Now failed"]
 
-    def test_the_call_has_metadata_and_peer(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_the_call_has_metadata_and_peer(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             metadata = (("hasleader", "true"), ("client-api-version", "3.7"), ("x-bin", b"\xff"))
             await unary(channel, "/pkg.Things/Now")(Put(key=b"k"), metadata=metadata)
             (call,) = services.calls
@@ -184,8 +208,8 @@ class TestRefusals:
             ("/foo.Bar/Now", "unknown service foo.Bar"),
         ],
     )
-    def test_what_is_not_in_the_table(self, path: str, text: str) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_what_is_not_in_the_table(self, served: Served, path: str, text: str) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             assert ("UNIMPLEMENTED", text) == await refused(unary(channel, path)(Put()))
             stream = channel.stream_stream(path, Put.SerializeToString, Answer.FromString)()
             assert ("UNIMPLEMENTED", text) == await refused(stream.read())
@@ -193,8 +217,8 @@ class TestRefusals:
         served(test)
 
     @pytest.mark.slow
-    def test_a_message_over_the_limit(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_a_message_over_the_limit(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             now = unary(channel, "/pkg.Things/Now")
             request = Put(key=b"k", value=b"x" * LIMIT)
             text = f"grpc: received message larger than max ({request.ByteSize()} vs. {LIMIT})"
@@ -204,8 +228,8 @@ class TestRefusals:
 
         served(test)
 
-    def test_bytes_that_are_no_message(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_bytes_that_are_no_message(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             raw = channel.unary_unary("/pkg.Things/Now")
             code, text = await refused(raw(b"\xff\xff"))
             assert (code, text.startswith("grpc: error unmarshalling")) == ("INTERNAL", True)
@@ -214,8 +238,8 @@ class TestRefusals:
 
 
 class TestStreams:
-    def test_server_stream_ends_with_its_status(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_server_stream_ends_with_its_status(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             count = channel.unary_stream(
                 "/pkg.Things/Count", Put.SerializeToString, Answer.FromString
             )
@@ -227,8 +251,8 @@ class TestStreams:
 
         served(test)
 
-    def test_bidi_goes_on_after_half_close_until_cancelled(self) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_bidi_goes_on_after_half_close_until_cancelled(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             stream = echo(channel)
             for revision in (1, 2):
                 await stream.write(Put(lease=revision))
@@ -242,10 +266,8 @@ class TestStreams:
 
 
 class TestDrain:
-    def test_streams_end_and_unary_calls_finish(self) -> None:
-        async def test(
-            channel: grpc.aio.Channel, services: Services, transport: GrpcTransport
-        ) -> None:
+    def test_streams_end_and_unary_calls_finish(self, served: Served) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, transport: Transport) -> None:
             stream = echo(channel)
             await stream.write(Put(lease=1))
             await stream.read()
@@ -262,15 +284,15 @@ class TestDrain:
 
 
 class TestBind:
-    def test_unix_socket(self, tmp_path: Path) -> None:
-        async def test(channel: grpc.aio.Channel, services: Services, _: GrpcTransport) -> None:
+    def test_unix_socket(self, served: Served, tmp_path: Path) -> None:
+        async def test(channel: grpc.aio.Channel, services: Services, _: Transport) -> None:
             assert answer(4) == await unary(channel, "/pkg.Things/Now")(Put(key=b"k"))
 
         served(test, Url("unix", f"{tmp_path}/s", 0))
 
-    def test_a_taken_port_is_an_error(self) -> None:
+    def test_a_taken_port_is_an_error(self, kind: Callable[..., Transport]) -> None:
         async def run() -> None:
-            first, second = (GrpcTransport(max_message_bytes=LIMIT) for _ in range(2))
+            first, second = (kind(max_message_bytes=LIMIT) for _ in range(2))
             port = first.bind(ANY_PORT)
             with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
                 second.bind(ANY_PORT._replace(port=port))
