@@ -192,7 +192,7 @@ class TestFlowControl:
     def test_the_rest_follows_in_turns_and_ends_with_trailers(self) -> None:
         limits = Limits()
         limits.turn_bytes = 16384
-        connection, sink = connect(limits)
+        connection, _sink = connect(limits)
         self.request(connection, 65536, 2**31 - 1)
         got = frames(connection)
         body = b"".join(payload for kind, _, _, payload in got if kind == DATA)
