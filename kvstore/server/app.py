@@ -8,6 +8,7 @@ finished, the store closed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -135,7 +136,17 @@ async def _serve_until_signal(config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_for, number.name)
-    await serve(config, stop.wait)
+    await serve(config, stop.wait, lambda server: _calm_collector())
+
+
+def _calm_collector() -> None:
+    """Let the garbage collector stop the loop less often, and not look at what was loaded.
+
+    A full collection looks at every key that has a history, 0.3 s for a million of them, and finds
+    nothing: cycles are made at most with a connection.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def compaction_plan(config: Config, now_s: float) -> Plan | None:
