@@ -3,6 +3,7 @@
 sync, sync_dir      ThreadStore in memory, ThreadStore in a directory
 async, async_dir    LoopStore on a loop in a thread, in memory and in a directory
 served              GrpcStore to our own server
+grpcio              the same with --transport grpcio, the reference for our own transport
 etcd34, etcd37      GrpcStore to a real etcd
 """
 
@@ -21,11 +22,11 @@ from tests.support.loopstore import BlockingLoopStore
 
 __all__ = ["DURABLE", "REMOTE", "TARGETS", "Site", "open_site", "store_version"]
 
-TARGETS = ("sync", "sync_dir", "async", "served", "etcd34", "etcd37")
+TARGETS = ("sync", "sync_dir", "async", "served", "grpcio", "etcd34", "etcd37")
 """Where every test of the suite runs."""
 DURABLE = ("sync_dir", "async_dir", "served", "etcd34", "etcd37")
 """Where a test that restarts the store runs."""
-REMOTE = ("served", "etcd34", "etcd37")
+REMOTE = ("served", "grpcio", "etcd34", "etcd37")
 """Where a test of headers and statuses on the wire runs."""
 
 _TIMEOUT_S = 60.0
@@ -80,6 +81,8 @@ def open_site(target: str, directory: Path, flags: Sequence[str] = ()) -> Site:
             return Site(lambda: BlockingLoopStore(lambda: _loop_store(where)))
         case "served":
             return _served(KvServer(directory / "data", flags))
+        case "grpcio":
+            return _served(KvServer(directory / "data", ["--transport", "grpcio", *flags]))
         case _:
             return _served(EtcdServer(EtcdVersion(target), directory / "data", flags))
 
