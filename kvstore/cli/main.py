@@ -19,6 +19,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "serve": "Serve a store to etcd clients, with etcd's options.",
     "check": "Say whether the data in a directory is sound.",
+    "bench": "Load an endpoint and say how fast it answered.",
     "version": "Print the versions.",
 }
 
@@ -30,6 +31,7 @@ Examples:
   kvstore serve --data-dir /var/lib/kvstore
   kvstore serve --in-memory
   kvstore check /var/lib/kvstore
+  kvstore bench put --clients 16 --duration 10s
 
 Commands:
 
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             argv = ["serve", *argv]
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
     match command:
-        case "serve" | "check":
+        case "serve" | "check" | "bench":
             run: Callable[[Sequence[str]], int] = getattr(
                 import_module(f"kvstore.cli.{command}"), command
             )
