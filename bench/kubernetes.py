@@ -1,6 +1,6 @@
 """What Kubernetes' API server does: guarded writes, watches and lists of objects of 1 KB.
 
-One client process loads both servers, with the client of `bench.http2`.
+One client process loads both servers, with the client of `kvstore.bench`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from itertools import count
 from pathlib import Path
 from statistics import quantiles
 
-from bench.http2 import Connection, connect
 from bench.pair import Load, Pair, compared, counted
 from bench.report import Result
+from kvstore.bench.awaited import MessageStream, connect, unary
+from kvstore.bench.http2 import Connection, Method
 from kvstore.client.grpc import GrpcStore
 from kvstore.client.messages import put_request, range_request, txn_request
 from kvstore.keys import KeyRange
@@ -24,8 +25,8 @@ from kvstore.types import Compare, CompareResult, CompareTarget, PutOp, RangeOp,
 __all__ = ["WORKLOADS"]
 
 OBJECT = bytes(range(256)) * 4
-RANGE, PUT, TXN = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Txn"
-WATCH = "/etcdserverpb.Watch/Watch"
+RANGE, PUT = Method("/etcdserverpb.KV/Range"), Method("/etcdserverpb.KV/Put")
+TXN, WATCH = Method("/etcdserverpb.KV/Txn"), Method("/etcdserverpb.Watch/Watch")
 LISTED = KeyRange(b"/registry/listed/", b"/registry/listed0")
 
 Client = Callable[[Connection, float], Awaitable[int]]
@@ -113,7 +114,7 @@ def _rates(workload: str, what: str, client: Client, pair: Pair, load: Load) -> 
 
 
 async def _rate(port: int, clients: int, client: Client, seconds: float) -> float:
-    connections = [await connect(port) for _ in range(clients)]
+    connections = [await connect(f"127.0.0.1:{port}") for _ in range(clients)]
     begin = time.monotonic()
     try:
         async with asyncio.timeout(seconds + 10):
@@ -129,7 +130,7 @@ async def _put_at(connection: Connection, key: bytes, revision: int) -> int:
     compare = Compare(KeyRange(key), CompareTarget.MOD, CompareResult.EQUAL, revision)
     read = () if revision == 0 else (RangeOp(KeyRange(key)),)
     request = txn_request(Txn((compare,), (PutOp(key, OBJECT),), read))
-    answer = await connection.unary(TXN, request.SerializeToString())
+    answer = await unary(connection, TXN, request.SerializeToString())
     response = rpc_pb2.TxnResponse.FromString(answer)
     assert response.succeeded
     return response.header.revision
@@ -157,12 +158,12 @@ async def _watch_latencies(port: int, load: Load) -> list[float]:
         if len(latencies) >= expected:
             arrived.set()
 
-    watches = [await connect(port) for _ in range(load.watchers)]
-    writer = await connect(port)
+    watches = [await connect(f"127.0.0.1:{port}") for _ in range(load.watchers)]
+    writer = await connect(f"127.0.0.1:{port}")
     try:
         async with asyncio.timeout(load.watch_s + 15):
             for watching in watches:
-                watching.stream(WATCH, _watch_request(prefix), on_message)
+                watching.call(MessageStream(on_message), WATCH, _watch_request(prefix))
             await created.wait()
             await _write_steadily(writer, prefix, sent, load)
             await arrived.wait()
@@ -179,7 +180,7 @@ async def _write_steadily(writer: Connection, prefix: bytes, sent: list[float], 
         await asyncio.sleep(begin + number / load.writes_per_s - time.monotonic())
         sent.append(time.monotonic())
         request = put_request(PutOp(prefix + b"%d" % number, OBJECT))
-        await writer.unary(PUT, request.SerializeToString())
+        await unary(writer, PUT, request.SerializeToString())
 
 
 def _watch_request(prefix: bytes) -> bytes:
@@ -200,14 +201,14 @@ def _fill(port: int, objects: int) -> None:
 
 async def _list(port: int, page_keys: int, expected: int) -> float:
     """Seconds; `page_keys` 0: everything in one Range."""
-    connection = await connect(port)
+    connection = await connect(f"127.0.0.1:{port}")
     begin = time.monotonic()
     key, revision, found, more = LISTED.key, 0, 0, True
     try:
         async with asyncio.timeout(60):
             while more:
                 op = RangeOp(KeyRange(key, LISTED.range_end), limit=page_keys, revision=revision)
-                answer = await connection.unary(RANGE, range_request(op).SerializeToString())
+                answer = await unary(connection, RANGE, range_request(op).SerializeToString())
                 response = rpc_pb2.RangeResponse.FromString(answer)
                 found += len(response.kvs)
                 key, more = response.kvs[-1].key + b"\x00", response.more
