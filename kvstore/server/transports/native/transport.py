@@ -131,7 +131,8 @@ class NativeTransport:
     def _tcp_listener(self, family: int, address: tuple[object, ...]) -> socket.socket | None:
         """A bound socket; None when the machine does not have the family (IPv6 turned off)."""
         try:
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            # With its protocol named, asyncio turns Nagle's delay off for what it accepts.
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError:
             return None
         try:
