@@ -57,3 +57,20 @@ MAP_SIZE_BYTES: Final = 1 << 30
 
 RECENT_TURNS: Final = 20_000
 """Births and deaths of keys that are remembered, so that a count soon after is no walk."""
+
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+"""A segment of the journal has at most this size, or that of one larger commit."""
+LEAST_SEGMENT_BYTES: Final = 128 * 1024
+"""The first one's size; each next one is twice as large as the last."""
+SPARE_SEGMENTS: Final = 4
+"""Files that wait for their next use as a segment; more are removed."""
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+"""So much in the journal that LMDB does not have yet begins a checkpoint."""
+CHECKPOINT_INTERVAL_S: Final = 5.0
+"""The journal holds nothing that LMDB lacks for longer than about this."""
+JOURNAL_BYTES: Final = 64 * 1024 * 1024
+"""The most in the journal that LMDB does not have; at the bound a commit waits for a checkpoint."""
+CHECKPOINT_SLICE_ROWS: Final = 100
+"""A checkpoint lets others run after this many rows."""
+CHECKPOINT_PAUSE_S: Final = 0.001
+"""For this long; without a pause when somebody waits for it."""

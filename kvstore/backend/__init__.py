@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from kvstore.backend.interface import Backend
 from kvstore.backend.memory import MemoryBackend
@@ -21,6 +22,14 @@ def open_backend(
     """
     if path == MEMORY:
         return MemoryBackend()
-    from kvstore.backend.lmdb import LmdbBackend
+    from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
 
-    return LmdbBackend(path, fsync=fsync, create=create)
+    if fsync:
+        from kvstore.backend.journaled import JournaledBackend
+
+        return JournaledBackend(path, create=create)
+    if (Path(path) / DATA_FILE).exists():
+        from kvstore.backend.journaled import settle_journal
+
+        settle_journal(path)
+    return LmdbBackend(path, fsync=False, create=create)

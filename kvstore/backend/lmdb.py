@@ -10,12 +10,13 @@ commit writes anyway. Log keys only grow, so a commit touches few pages.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -28,15 +29,16 @@ from kvstore.backend.interface import (
     Table,
     WriteBatch,
 )
-from kvstore.errors import CorruptStore, DirectoryLocked, OpenError
-from kvstore.limits import MAP_SIZE_BYTES
+from kvstore.backend.journal.disk import OUT_OF_SPACE
+from kvstore.errors import CorruptStore, DirectoryLocked, OpenError, StoreError
+from kvstore.limits import CHECKPOINT_SLICE_ROWS, MAP_SIZE_BYTES
 
-__all__ = ["DATA_FILE", "LOCK_FILE", "LmdbBackend"]
+__all__ = ["DATA_FILE", "LOCK_FILE", "LmdbBackend", "LmdbSnapshot"]
 
 DATA_FILE = "data.lmdb"
 LOCK_FILE = "LOCK"
 _PROBE_BYTES = 1 << 20
-_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+T = TypeVar("T")
 
 
 class LmdbBackend:
@@ -110,12 +112,44 @@ class LmdbBackend:
         try:
             with self._env.begin(write=True) as txn:
                 self._write(txn, batch)
-        except lmdb.MapFullError as error:
-            raise MapFull from error
         except lmdb.Error as error:
-            if self._is_untouched(before) and self._is_out_of_space(batch):
-                raise BackendFull(f"the disk is full: {error}") from error
-            raise CommitUncertain(f"the outcome of a commit is unknown: {error}") from error
+            size_bytes = sum(len(value) for _, value in batch.appends)
+            raise self._failure(error, before, size_bytes) from error
+
+    def move(
+        self,
+        appends: Mapping[bytes, bytes],
+        puts: Iterable[tuple[Table, bytes, bytes]],
+        deletes: Iterable[tuple[Table, bytes]],
+        pause: Callable[[], None],
+    ) -> None:
+        """A large commit, `appends` ascending; `pause` is called after each slice of rows.
+
+        py-lmdb gives up the interpreter at each row and waits for it again, so that a long run of
+        them keeps an event loop from its work. Durable on return. Raises as `commit`.
+        """
+        before = self._env.info()["last_txnid"]
+        try:
+            with self._env.begin(write=True) as txn:
+                for some in _slices(deletes):
+                    for table, key in some:
+                        txn.delete(key, db=self._tables[table])
+                    pause()
+                for rows in _slices(appends.items()):
+                    self._append(txn, rows)
+                    pause()
+                for table, key, value in puts:
+                    txn.put(key, value, db=self._tables[table])
+        except lmdb.Error as error:
+            raise self._failure(error, before, sum(map(len, appends.values()))) from error
+
+    def _failure(self, error: lmdb.Error, last_transaction: int, size_bytes: int) -> StoreError:
+        """What to raise for a failed transaction with so many bytes of records."""
+        if isinstance(error, lmdb.MapFullError):
+            return MapFull()
+        if self._is_untouched(last_transaction) and self._is_out_of_space(size_bytes):
+            return BackendFull(f"the disk is full: {error}")
+        return CommitUncertain(f"the outcome of a commit is unknown: {error}")
 
     def _is_untouched(self, last_transaction: int) -> bool:
         """Did a failed commit certainly end before LMDB wrote its meta page?
@@ -128,14 +162,13 @@ class LmdbBackend:
             return False
         return bool(self._env.info()["last_txnid"] == last_transaction)
 
-    def _is_out_of_space(self, batch: WriteBatch) -> bool:
+    def _is_out_of_space(self, size_bytes: int) -> bool:
         """Is there no room to grow the file? LMDB says 'input/output error' of a short write."""
-        size = sum(len(value) for _, value in batch.appends)
         file = os.open(self._dir / DATA_FILE, os.O_RDWR)
         try:
-            os.posix_fallocate(file, os.fstat(file).st_size, max(2 * size, _PROBE_BYTES))
+            os.posix_fallocate(file, os.fstat(file).st_size, max(2 * size_bytes, _PROBE_BYTES))
         except OSError as error:
-            return error.errno in _OUT_OF_SPACE
+            return error.errno in OUT_OF_SPACE
         finally:
             os.close(file)
         return False
@@ -144,13 +177,21 @@ class LmdbBackend:
         for table, key in batch.deletes:
             txn.delete(key, db=self._tables[table])
         if batch.appends:
-            with txn.cursor(self._tables[Table.LOG]) as cursor:
-                consumed, added = cursor.putmulti(batch.appends, append=True)
-            # An append that is out of order is passed over without an error.
-            if not consumed == added == len(batch.appends):
-                raise BackendError(f"only {added} of {len(batch.appends)} records were appended")
+            self._append(txn, batch.appends)
         for table, key, value in batch.puts:
             txn.put(key, value, db=self._tables[table])
+
+    def _append(self, txn: Any, rows: Sequence[Row]) -> None:
+        with txn.cursor(self._tables[Table.LOG]) as cursor:
+            consumed, added = cursor.putmulti(rows, append=True)
+        # An append that is out of order is passed over without an error.
+        if not consumed == added == len(rows):
+            raise BackendError(f"only {added} of {len(rows)} records were appended")
+
+    def last_append(self) -> bytes:
+        """The last key of the log; b"" when it is empty."""
+        with self._env.begin() as txn, txn.cursor(self._tables[Table.LOG]) as cursor:
+            return bytes(cursor.key()) if cursor.last() else b""
 
     def grow(self) -> None:
         self._map_size_bytes *= 2
@@ -187,8 +228,12 @@ class LmdbSnapshot:
         self._txn = env.begin()
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        found: bytes | None = self._txn.get(key, db=self._tables[table])
+        found: bytes | None = self._txn.get(key, None, self._tables[table])
         return found
+
+    def log_reader(self) -> Callable[[bytes], bytes | None]:
+        """`get` of the log for the many: one call, no Python in it. Until the next `refresh`."""
+        return partial(self._txn.get, db=self._tables[Table.LOG])
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
         with self._txn.cursor(self._tables[table]) as cursor:
@@ -213,6 +258,12 @@ class LmdbSnapshot:
 
     def close(self) -> None:
         self._txn.abort()
+
+
+def _slices(rows: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(rows)
+    while some := list(islice(left, CHECKPOINT_SLICE_ROWS)):
+        yield some
 
 
 def _lock(directory: Path) -> Any:

@@ -484,7 +484,7 @@ class LoopStore:
             await self._committer.close()
         verify(self._engine)
         self._reader.close()
-        self._backend.close()
+        await self._loop.run_in_executor(None, self._backend.close)
 
 
 class PolledStream:

@@ -19,7 +19,8 @@ __all__ = ["check_backend", "check_directory"]
 def check_directory(path: str) -> list[str]:
     """What is wrong in a data directory; [] when it is sound.
 
-    Raises OpenError when there is no store, DirectoryLocked when it is in use.
+    After a crash its journal is moved into LMDB, as any opening does. Raises OpenError when there
+    is no store, DirectoryLocked when it is in use, CorruptStore when it cannot be opened.
     """
     backend = open_backend(path, create=False)
     try:

@@ -3,7 +3,7 @@
 table   key                              value
 log     revision, 12 bytes               record (kvstore.core.mvcc.record)
 lease   id, 8 bytes big-endian           msgpack [TTL in s]
-meta    b"meta:format"                   msgpack format number, 1
+meta    b"meta:format"                   msgpack format number, 2
         b"meta:compact"                  msgpack [scheduled revision, finished?]
         b"meta:write_index"              msgpack count of write requests
         b"meta:identity"                 msgpack [member id, cluster id, raft term]
@@ -22,7 +22,8 @@ from kvstore.errors import CorruptStore
 
 __all__ = ["FORMAT", "check_format", "lease_key", "lease_row", "meta", "set_meta", "to_write_batch"]
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no journal: a version that knows only 1 must not open what the journal completes."""
 
 
 def lease_key(lease_id: int) -> bytes:
@@ -51,14 +52,19 @@ def set_meta(backend: Backend, name: str, value: object) -> None:
 
 
 def check_format(backend: Backend) -> None:
-    """Mark a new store with its format. Raises CorruptStore when it has another."""
+    """Mark a new store, or one of format 1, with this format. Raises CorruptStore for others.
+
+    It is the first commit of an opening, which the backend keeps out of its journal.
+    """
     snapshot = backend.snapshot()
     found = meta(snapshot, "format")
     snapshot.close()
-    if found is None:
+    if found is None or found == 1:
         set_meta(backend, "format", FORMAT)
     elif found != FORMAT:
-        raise CorruptStore(f"the store has format {found}, this version reads format {FORMAT}")
+        raise CorruptStore(
+            f"the store has format {found}, this version reads formats 1 to {FORMAT}"
+        )
 
 
 def to_write_batch(batch: Batch) -> WriteBatch:

@@ -1,0 +1,1 @@
+"""The journal: commits in the order they came, one synced write each, until LMDB has them."""

@@ -1,0 +1,81 @@
+"""What the journal asks of a file system; a test puts a failing one in its place."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["OUT_OF_SPACE", "Disk"]
+
+OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ZEROS = bytes(1 << 20)
+
+
+class Disk:
+    """The files of one directory, by their names. Everything raises OSError."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.directory))
+
+    def read(self, name: str) -> bytes:
+        return (self.directory / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        return os.stat(self.directory / name).st_size
+
+    def create(self, name: str, size_bytes: int) -> None:
+        """Make a file full of zeros, on the disk on return.
+
+        Zeros are written, not only allocated, so that a later write changes neither the size nor
+        the extents of the file and its sync need not wait for the file system's own journal.
+        """
+        file = os.open(
+            self.directory / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
+        try:
+            os.posix_fallocate(file, 0, size_bytes)
+            for at in range(0, size_bytes, len(_ZEROS)):
+                self._write_all(file, _ZEROS[: size_bytes - at], at)
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def open(self, name: str) -> int:
+        """A descriptor whose writes are on the disk when they return."""
+        return os.open(self.directory / name, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
+
+    def write(self, file: int, data: bytes, at: int) -> None:
+        """Durable on return. One call into the kernel, unless it takes less than all."""
+        written = os.pwrite(file, data, at)
+        if written != len(data):
+            self._write_all(file, data[written:], at + written)
+
+    def close(self, file: int) -> None:
+        os.close(file)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Durable after `sync_names`."""
+        os.rename(self.directory / name, self.directory / new_name)
+
+    def remove(self, name: str) -> None:
+        """Durable after `sync_names`."""
+        os.unlink(self.directory / name)
+
+    def sync_names(self) -> None:
+        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @staticmethod
+    def _write_all(file: int, data: bytes, at: int) -> None:
+        while data:
+            written = os.pwrite(file, data, at)
+            if written == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            data, at = data[written:], at + written

@@ -1,0 +1,296 @@
+"""LMDB behind a journal: a commit is one synced write, LMDB gets many commits at once later.
+
+    commit ──▶ journal (durable) ──▶ stretch in RAM ──checkpoint──▶ LMDB (durable) ──▶ segment spare
+
+A commit of LMDB costs two syncs and a copy of each page on the way to a row; an entry of the
+journal costs one sync of what is new. Reads see LMDB with the stretches laid over it. The mark, a
+row of LMDB, says up to which commit LMDB has them; it is committed together with them, so that a
+crash at any point replays exactly what LMDB lacks.
+
+    state     the mark says       a commit goes                       after a crash
+    fresh     nothing             to LMDB, with an open mark: open    nothing to replay
+    closed    closed              to LMDB, with an open mark: open    nothing to replay
+    open      open                to the journal                      replayed from the mark on
+    failed    open                nowhere: CommitUncertain            replayed from the mark on
+
+The first commit after an opening pays for LMDB's syncs, and an opening that writes nothing leaves
+the directory as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+from kvstore.backend.checkpointer import Checkpointer
+from kvstore.backend.interface import (
+    BackendError,
+    BackendFull,
+    CommitUncertain,
+    MapFull,
+    Table,
+    WriteBatch,
+)
+from kvstore.backend.journal.disk import OUT_OF_SPACE, Disk
+from kvstore.backend.journal.entry import encode_body
+from kvstore.backend.journal.journal import Journal, Position
+from kvstore.backend.journal.mark import MARK_KEY, Mark, pack_mark, unpack_mark
+from kvstore.backend.journal.replay import replay
+from kvstore.backend.lmdb import LmdbBackend
+from kvstore.backend.overlay import OverlaySnapshot, Stretch
+from kvstore.errors import OpenError, StoreError
+from kvstore.limits import JOURNAL_BYTES, MAP_SIZE_BYTES
+
+__all__ = ["JournaledBackend", "settle_journal"]
+
+log = logging.getLogger(__name__)
+
+
+class JournaledBackend:
+    is_fast = False
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        map_size_bytes: int = MAP_SIZE_BYTES,
+        disk: Disk | None = None,
+        background: bool = True,
+    ) -> None:
+        """Open a directory as LmdbBackend does, and read what its journal holds.
+
+        Without `background` only `checkpoint`, `close` and a lack of room move the journal into
+        LMDB. Raises OpenError, DirectoryLocked, CorruptStore.
+        """
+        self._lmdb = LmdbBackend(path, create=create, map_size_bytes=map_size_bytes)
+        self._pid = os.getpid()
+        self._disk = disk or Disk(Path(path))
+        self._background = background
+        self._moving = threading.Lock()  # LMDB is being written, or mapped anew
+        self._turning = threading.Lock()  # the stretches change
+        self._failure: BaseException | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._journal: Journal | None = None
+        try:
+            self._recover()
+        except BaseException:
+            self._release()
+            raise
+
+    def _recover(self) -> None:
+        snapshot = self._lmdb.snapshot()
+        self._mark = unpack_mark(snapshot.get(Table.META, MARK_KEY))
+        snapshot.close()
+        stretch, self._pending_bytes = Stretch(), 0
+        try:
+            self._replayed = replay(self._disk, self._mark)
+            for sequence, number, at, size, batch in self._replayed.batches:
+                stretch.add(batch, size, Position(sequence, number, at))
+            self._replayed.batches.clear()
+            if stretch.last is not None:
+                self._journal = self._open_journal()
+        except OSError as error:
+            raise OpenError(f"the journal cannot be read: {error}") from error
+        self.stretches: tuple[Stretch, ...] = (stretch,)
+        self._pending_bytes = stretch.size_bytes
+        self._last_append = stretch.keys[-1] if stretch.keys else self._lmdb.last_append()
+        if stretch.last is not None:
+            self._begin()
+
+    def __repr__(self) -> str:
+        return f"JournaledBackend({self._lmdb!r}, {self._journal!r}, {list(self.stretches)})"
+
+    def snapshot(self) -> OverlaySnapshot:
+        return OverlaySnapshot(self, self._lmdb.snapshot())
+
+    # -- commits ---------------------------------------------------------------------------------
+
+    def commit(self, batch: WriteBatch) -> None:
+        self._check_writable()
+        if batch.appends and batch.appends[0][0] <= self._last_append:
+            raise BackendError("an append is not behind the end of the log")
+        try:
+            if self._checkpointer is None:
+                self._commit_first(batch)
+            else:
+                self._append(batch, self._checkpointer)
+            if batch.appends:
+                self._last_append = batch.appends[-1][0]
+        except BackendError:
+            raise
+        except BaseException as error:  # also Ctrl-C: who knows how far it came
+            self._failure = error
+            raise
+
+    def _check_writable(self) -> None:
+        """Raises MapFull, CommitUncertain."""
+        self._check_sound()
+        if self._checkpointer is not None and isinstance(self._checkpointer.error, MapFull):
+            raise MapFull
+
+    def _check_sound(self) -> None:
+        """After a write of unknown outcome there is no other. Raises CommitUncertain."""
+        failure, checkpointer = self._failure, self._checkpointer
+        if failure is None and checkpointer is not None and checkpointer.has_failed:
+            failure = checkpointer.error
+        if failure is not None:
+            raise CommitUncertain(f"an earlier write failed: {failure!r}") from failure
+
+    def _commit_first(self, batch: WriteBatch) -> None:
+        """LMDB must say that there is a journal before the journal has the first commit."""
+        journal = self._need_journal()
+        is_resumed = self._mark is not None and self._replayed.tail is not None
+        at = self._mark.at if self._mark is not None and is_resumed else 0
+        mark = Mark(journal.journal_id, journal.sequence, journal.number, at, True)
+        with self._moving:
+            self._lmdb.commit(batch._replace(puts=[*batch.puts, pack_mark(mark)]))
+            self._mark = mark
+            self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+        self._begin()
+
+    def _append(self, batch: WriteBatch, checkpointer: Checkpointer) -> None:
+        journal = self._journal
+        assert journal is not None
+        body = encode_body(batch)
+        if self._pending_bytes and self._pending_bytes + len(body) > JOURNAL_BYTES:
+            checkpointer.run()
+        try:
+            position = journal.append(body)
+        except BackendFull:
+            if not self._pending_bytes:
+                raise
+            checkpointer.run()  # it frees segments
+            position = journal.append(body)
+        with self._turning:
+            newest = self.stretches[-1]
+            newest.add(batch, len(body), position)
+            self._pending_bytes += len(body)
+        checkpointer.notice(newest.size_bytes, needs_segment=not journal.is_prepared)
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def checkpoint(self) -> None:
+        """Have LMDB take over all that was committed before. Blocking; any thread.
+
+        Raises MapFull, BackendFull, CommitUncertain; the journal keeps what LMDB did not take.
+        """
+        with self._moving:
+            self._move_all()
+
+    def settle(self) -> None:
+        """Leave a journal that need not be there. No snapshot may be open. Raises as `commit`."""
+        with self._moving:
+            while self._mark is not None and self._mark.is_open:
+                self._check_sound()
+                self._need_journal()
+                try:
+                    self._move_all(is_open=False)
+                except MapFull:
+                    self._lmdb.grow()
+
+    def _move_all(self, *, is_open: bool = True) -> None:
+        if len(self.stretches) > 1:  # an earlier checkpoint failed
+            self._move(self.stretches[0])
+        newest = self.stretches[-1]
+        if newest.last is not None or not is_open:
+            with self._turning:
+                self.stretches = (newest, Stretch())
+            self._move(newest, is_open=is_open)
+
+    def _move(self, stretch: Stretch, *, is_open: bool = True) -> None:
+        mark, journal, last = self._mark, self._journal, stretch.last
+        assert mark is not None
+        assert journal is not None
+        if last is not None:
+            mark = mark._replace(sequence=last.sequence, number=last.number, at=last.at)
+        mark = mark._replace(is_open=is_open)
+        try:
+            merged = stretch.merged()
+            self._lmdb.move(
+                merged.appends, [*merged.puts, pack_mark(mark)], merged.deletes, self._pause
+            )
+            self._mark = mark
+            with self._turning:
+                self.stretches = self.stretches[1:]
+                self._pending_bytes -= stretch.size_bytes
+            journal.release(mark.number)
+        except BackendFull:
+            journal.shed()
+            raise
+        except OSError as error:
+            raise CommitUncertain(f"the journal cannot be written: {error}") from error
+
+    def _pause(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.pause()
+
+    def _need_journal(self) -> Journal:
+        """Raises BackendFull, CommitUncertain."""
+        if self._journal is None:
+            try:
+                self._journal = self._open_journal()
+            except OSError as error:
+                if error.errno in OUT_OF_SPACE:
+                    raise BackendFull(f"no room for the journal: {error}") from error
+                raise CommitUncertain(f"the journal cannot be written: {error}") from error
+        return self._journal
+
+    def _open_journal(self) -> Journal:
+        journal_id = os.urandom(16) if self._mark is None else self._mark.journal_id
+        return Journal(self._disk, journal_id, self._replayed)
+
+    def _begin(self) -> None:
+        """From now on commits go to the journal."""
+        assert self._journal is not None
+        self._checkpointer = Checkpointer(
+            self.checkpoint, self._journal.prepare, background=self._background
+        )
+        if self._pending_bytes:
+            self._checkpointer.notice(self._pending_bytes, needs_segment=False)
+
+    # -- the rest of Backend ---------------------------------------------------------------------
+
+    def grow(self) -> None:
+        with self._moving:
+            self._lmdb.grow()
+        if self._checkpointer is not None:
+            self._checkpointer.forgive()
+
+    def trim(self) -> None:
+        with self._moving:
+            self._lmdb.trim()
+
+    def size_bytes(self) -> tuple[int, int]:
+        """Of LMDB, and what the journal holds for it."""
+        allocated, in_use = self._lmdb.size_bytes()
+        return allocated + self._pending_bytes, in_use + self._pending_bytes
+
+    def close(self) -> None:
+        """Have LMDB take over everything; if it cannot, the next opening goes on with it."""
+        try:
+            if self._pid == os.getpid():
+                if self._checkpointer is not None:
+                    self._checkpointer.close()
+                if self._journal is not None:
+                    self.settle()
+        except StoreError as error:
+            log.warning("commits were left in the journal of %r: %s", self._lmdb, error)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._lmdb.close()
+
+
+def settle_journal(path: str | os.PathLike[str]) -> None:
+    """What a journal holds that LMDB lacks goes to LMDB. Raises as an opening and a commit do."""
+    backend = JournaledBackend(path, create=False, background=False)
+    try:
+        backend.settle()
+    finally:
+        backend.close()
