@@ -8,9 +8,10 @@ neither: then what is on disk is unknown and the store must not write any more.
 from __future__ import annotations
 
 import asyncio
-import queue
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,6 +62,13 @@ def grow_map(backend: Backend, reader: SnapshotReader) -> Outcome:
 
 
 class Committer:
+    """Thread and loop wake each other through pipes.
+
+    The write that wakes a thread gives up the interpreter, so that the thread begins at once. One
+    that waits for a queue is woken twice, for the queue and then for the interpreter: 30 µs more
+    for each commit.
+    """
+
     def __init__(
         self,
         backend: Backend,
@@ -69,19 +77,39 @@ class Committer:
     ) -> None:
         """`on_commit` is called on the loop after each commit."""
         self._backend, self._loop, self._on_commit = backend, loop, on_commit
-        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._batches: deque[Batch | None] = deque()
+        self._outcomes: deque[tuple[Batch, Outcome]] = deque()
+        self._submitted, self._submit = os.pipe()
+        self._done, self._tell = os.pipe()
+        loop.add_reader(self._done, self._on_done)
         self._thread = threading.Thread(target=self._run, name="kvstore-committer", daemon=True)
         self._thread.start()
 
     def submit(self, batch: Batch) -> None:
         """One at a time: not before the outcome of the last one came."""
-        self._queue.put(batch)
+        self._batches.append(batch)
+        os.write(self._submit, b"\0")
 
     async def close(self) -> None:
-        self._queue.put(None)
+        """After the commit that is under way, whose outcome is told."""
+        self._batches.append(None)
+        os.write(self._submit, b"\0")
         await self._loop.run_in_executor(None, self._thread.join)
+        self._loop.remove_reader(self._done)
+        while self._outcomes:
+            self._on_commit(*self._outcomes.popleft())
+        for file in (self._submitted, self._submit, self._done, self._tell):
+            os.close(file)
 
     def _run(self) -> None:
-        while (batch := self._queue.get()) is not None:
-            outcome = commit_once(self._backend, batch)
-            self._loop.call_soon_threadsafe(self._on_commit, batch, outcome)
+        while True:
+            os.read(self._submitted, 1)
+            batch = self._batches.popleft()
+            if batch is None:
+                return
+            self._outcomes.append((batch, commit_once(self._backend, batch)))
+            os.write(self._tell, b"\0")
+
+    def _on_done(self) -> None:
+        os.read(self._done, 1)
+        self._on_commit(*self._outcomes.popleft())
