@@ -108,6 +108,11 @@ class LoopStore:
         return self._engine.durable
 
     @property
+    def write_error(self) -> StoreError | None:
+        """Why writes are refused; None while they are taken."""
+        return self._error
+
+    @property
     def compact_revision(self) -> int:
         """-1 before the first compaction."""
         return self._engine.compacted

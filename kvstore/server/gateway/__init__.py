@@ -1,0 +1,1 @@
+"""The JSON gateway: the methods of the table as POST /v3/..., as grpc-gateway translates them."""

@@ -1,0 +1,1 @@
+"""What is served besides gRPC: health, version, metrics, debug variables, the JSON gateway."""
