@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -23,6 +23,9 @@ from kvstore.server.status import Code, StatusError
 __all__ = ["first_document"]
 
 M = TypeVar("M", bound=Message)
+
+_Convert: TypeAlias = Callable[[FieldDescriptor, Any], Any]
+"""None for a value that the field cannot have."""
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -158,7 +161,7 @@ def _fill_list(message: Message, field: FieldDescriptor, values: Any) -> None:
 
 def _scalar(field: FieldDescriptor, value: Any) -> Any:
     """None for the name of an enum value that is not known: it is left out."""
-    convert = _CONVERT.get(field.cpp_type, _integer)
+    convert: _Convert = _CONVERT.get(field.cpp_type, _integer)
     converted = convert(field, value)
     if converted is None and field.enum_type is None:
         raise _invalid(field, value)
@@ -243,7 +246,7 @@ def _base64(text: str) -> bytes | None:
         return None
 
 
-_CONVERT: Final[dict[int, Callable[[FieldDescriptor, Any], Any]]] = {
+_CONVERT: Final[dict[int, _Convert]] = {
     FieldDescriptor.CPPTYPE_BOOL: _bool,
     FieldDescriptor.CPPTYPE_ENUM: _enum,
     FieldDescriptor.CPPTYPE_STRING: _string,

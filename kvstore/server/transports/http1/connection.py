@@ -62,6 +62,7 @@ class Http1Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_congested = self._is_paused = self._is_pumping = False
         self._is_draining = self._is_eof = self._is_closing = False
+        self._lingered_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Http1Connection {self._active} unread={len(self._unread)}>"
@@ -81,6 +82,9 @@ class Http1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > DISCARD_BYTES and not self._transport.is_closing():
+                self._transport.pause_reading()
             return
         self._unread = self._unread + data if self._unread else bytes(data)
         self._pump()
