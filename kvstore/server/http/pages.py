@@ -67,7 +67,7 @@ def version_page(own_version: str) -> Page:
 
 
 def metrics_page(render: Callable[[str], tuple[str, bytes]]) -> Page:
-    """`render` gives the content type and the text for an Accept. Any method will do, as in etcd."""
+    """`render` makes the type and the text for an Accept. Any method will do, as in etcd."""
 
     def page(request: Request) -> Reply:
         content_type, body = render(request.field("accept"))

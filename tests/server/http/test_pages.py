@@ -66,8 +66,8 @@ class TestHealth:
             b"[+]linearizable_read ok\n[+]non_learner ok\n\n"
         )
         assert site.ask(get("/livez"))[1] == b"ok\n"
-        assert site.health.checks["readyz", "data_corruption", "error"] == 1
-        assert site.health.last["readyz", "data_corruption"] is False
+        assert site.health.counts["readyz", "data_corruption", False] == 1
+        assert site.health.checks["readyz", "data_corruption"] is False
 
     def test_space_does_not_make_it_unready(self, site: HttpSite) -> None:
         site.alarms.append("NOSPACE")

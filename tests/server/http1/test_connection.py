@@ -13,6 +13,7 @@ from kvstore.server.config import parse_config
 from kvstore.server.transports.http1 import connection as module
 from kvstore.server.transports.http1.connection import DISCARD_BYTES, Http1Connection
 from kvstore.server.transports.http1.messages import Answer
+from kvstore.server.transports.native.sniffer import Sniffer
 from tests.support.http_site import HttpSite, get, post
 
 
@@ -323,6 +324,32 @@ class TestTheEnd:
         assert case.transport.has_eof
 
 
+class TestBehindTheSniffer:
+    def test_the_first_bytes_that_it_has_seen_are_not_lost(self) -> None:
+        async def work() -> bytes:
+            loop = asyncio.get_running_loop()
+            site, connections = Waiting(), set[Http1Connection]()
+
+            def sniffer() -> Sniffer:
+                return Sniffer(None, lambda: Http1Connection(site, connections), set(), loop)
+
+            server = await loop.create_server(sniffer, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            request = get("/now", "Connection: close")
+            writer.write(request[:2])
+            await writer.drain()
+            writer.write(request[2:])
+            said = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            server.close()
+            await server.wait_closed()
+            assert not connections
+            return said
+
+        assert asyncio.run(work()).endswith(b"\r\n\r\nnow")
+
+
 class TestHostileClients:
     """Over real sockets: each costs only its own connection."""
 
@@ -360,6 +387,7 @@ class TestHostileClients:
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             wire.socket.settimeout(0.3)
             sent = _send_until_full(wire.socket, request * 100)
+            _until(lambda: len(site.connections) == 1)  # that of the put is gone
             (connection,) = site.connections
             held = site.call(lambda: connection._transport.get_write_buffer_size())
             assert held < module.WRITE_HIGH_BYTES + 2 * len(value)
@@ -382,6 +410,7 @@ class TestHostileClients:
             linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         _until(lambda: not site.connections)
+        assert site.stats.http1_connections == 0
         _until(lambda: site.call(lambda: site.store.status().watchers) == 0)
 
 
