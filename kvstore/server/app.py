@@ -12,19 +12,21 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvstore.backend import open_backend
 from kvstore.server.autocompact import AutoCompactor, PeriodicPlan, Plan, RevisionPlan
 from kvstore.server.config import Config
+from kvstore.server.config.urls import Url
 from kvstore.server.header import Headers
+from kvstore.server.http_side import HttpSide
 from kvstore.server.log import configure_logging
-from kvstore.server.method import MethodTable
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.services.maintenance import API_VERSION
 from kvstore.server.stats import CallStats
-from kvstore.server.transports.interface import Transport
+from kvstore.server.transports.interface import Face, Transport
 from kvstore.server.transports.native.transport import NativeTransport
 from kvstore.store.aio import LoopStore
 from kvstore.store.identity import Identity, load_identity
@@ -48,12 +50,12 @@ class Server:
         self,
         config: Config,
         store: LoopStore,
-        transport: Transport,
+        transports: Iterable[Transport],
         compactor: asyncio.Task[None] | None,
     ) -> None:
         self.config = config
         self.store = store
-        self._transport, self._compactor = transport, compactor
+        self._transports, self._compactor = transports, compactor
 
     @classmethod
     async def start(cls, config: Config) -> Server:
@@ -62,23 +64,32 @@ class Server:
         Raises ConfigError for certificates that cannot be used, OpenError when the data cannot be
         opened, OSError when an address cannot be had; then nothing is left open.
         """
-        transport = _transport(config)
+        client, http = _transports(config)
         try:
-            config = config.bound([transport.bind(url) for url in config.client_urls])
+            face = Face.GRPC if config.client_http_urls else Face.CLIENT
+            config = config.bound([client.bind(url, face) for url in config.client_urls])
+            config = replace(
+                config,
+                client_http_urls=_bind(http, config.client_http_urls, Face.HTTP),
+                metrics_urls=_bind(http, config.metrics_urls, Face.METRICS),
+            )
             store, identity = await _open_store(config)
             try:
-                methods = _methods(config, store, identity)
+                headers = Headers(identity.cluster_id, identity.member_id, identity.raft_term)
+                methods = build_methods(store, headers, _settings(config))
                 stats = CallStats(methods, timed=config.metrics == "extensive")
-                await transport.start(methods, stats)
+                pages = HttpSide(config, store, headers, methods, stats)
+                for transport in {client, http}:
+                    await transport.start(methods, stats, pages.connection)
             except BaseException:
                 await store.close()
                 raise
         except BaseException:
-            await transport.drain(0)
+            await _drain((client, http), 0)
             raise
         plan = compaction_plan(config, time.monotonic())
         compactor = asyncio.create_task(AutoCompactor(store, plan).run()) if plan else None
-        return cls(config, store, transport, compactor)
+        return cls(config, store, (client, http), compactor)
 
     @property
     def urls(self) -> list[str]:
@@ -89,7 +100,7 @@ class Server:
         if self._compactor is not None:
             self._compactor.cancel()
             await asyncio.wait([self._compactor])
-        await self._transport.drain(grace_s)
+        await _drain(self._transports, grace_s)
         await self.store.close()
 
     def __repr__(self) -> str:
@@ -110,6 +121,12 @@ async def serve(
     server = await Server.start(config)
     try:
         _log.info("serving client requests on %s", ", ".join(server.urls))
+        for face, urls in (
+            (Face.HTTP, server.config.client_http_urls),
+            (Face.METRICS, server.config.metrics_urls),
+        ):
+            if urls:
+                _log.info("serving %s on %s", face.value, ", ".join(map(str, urls)))
         _log.info("ready to serve client requests")
         ready(server)
         await stop()
@@ -158,18 +175,19 @@ def compaction_plan(config: Config, now_s: float) -> Plan | None:
     return PeriodicPlan(period_s, now_s) if period_s else None
 
 
-def _transport(config: Config) -> Transport:
-    if config.transport == "grpcio":
-        from kvstore.server.transports.grpc_aio import GrpcTransport
+def _bind(transport: Transport, urls: Iterable[Url], face: Face) -> tuple[Url, ...]:
+    """The URLs with the ports really bound."""
+    ports = [(url, transport.bind(url, face)) for url in urls]
+    return tuple(url if url.is_unix else url._replace(port=port) for url, port in ports)
 
-        return GrpcTransport(
-            max_message_bytes=_settings(config).max_message_bytes,
-            max_streams=config.max_concurrent_streams,
-            ping_interval_s=config.grpc_keepalive_interval_s,
-            ping_timeout_s=config.grpc_keepalive_timeout_s,
-            reuse_port=config.socket_reuse_port,
-        )
-    return NativeTransport(
+
+async def _drain(transports: Iterable[Transport], grace_s: float) -> None:
+    await asyncio.gather(*(transport.drain(grace_s) for transport in set(transports)))
+
+
+def _transports(config: Config) -> tuple[Transport, Transport]:
+    """What serves the client URLs, and what the URLs of HTTP alone: one and the same if it can."""
+    native = NativeTransport(
         max_message_bytes=_settings(config).max_message_bytes,
         max_streams=config.max_concurrent_streams,
         min_ping_interval_s=config.grpc_keepalive_min_time_s,
@@ -177,6 +195,19 @@ def _transport(config: Config) -> Transport:
         ping_timeout_s=config.grpc_keepalive_timeout_s,
         reuse_port=config.socket_reuse_port,
         tls=_tls(config),
+    )
+    return (_grpcio(config) if config.transport == "grpcio" else native), native
+
+
+def _grpcio(config: Config) -> Transport:
+    from kvstore.server.transports.grpc_aio import GrpcTransport  # nobody else waits for grpcio
+
+    return GrpcTransport(
+        max_message_bytes=_settings(config).max_message_bytes,
+        max_streams=config.max_concurrent_streams,
+        ping_interval_s=config.grpc_keepalive_interval_s,
+        ping_timeout_s=config.grpc_keepalive_timeout_s,
+        reuse_port=config.socket_reuse_port,
     )
 
 
@@ -231,8 +262,3 @@ def _settings(config: Config) -> Settings:
         max_txn_ops=config.max_txn_ops,
         quota_backend_bytes=config.quota_backend_bytes,
     )
-
-
-def _methods(config: Config, store: LoopStore, identity: Identity) -> MethodTable:
-    headers = Headers(identity.cluster_id, identity.member_id, identity.raft_term)
-    return build_methods(store, headers, _settings(config))

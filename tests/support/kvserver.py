@@ -42,6 +42,11 @@ class KvServer:
         bound = self._child.wait_for(r"https?://(127\.0\.0\.1:[1-9]\d*)")
         self.target = bound[1]
 
+    def logged(self, pattern: str) -> str:
+        """The first group of what it logged; waits for it."""
+        assert self._child is not None
+        return self._child.wait_for(pattern)[1]
+
     def stop(self) -> None:
         if self._child is not None:
             self._child.stop()

@@ -25,6 +25,7 @@ from kvstore.server.config.urls import Url
 from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable, Response, unknown_method
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
+from kvstore.server.transports.interface import Face, Http1Factory
 
 __all__ = ["GrpcTransport"]
 
@@ -83,8 +84,8 @@ class GrpcTransport:
             ]
         )
 
-    def bind(self, url: Url) -> int:
-        """Take the address (port 0: any); returns the port, for a socket 1.
+    def bind(self, url: Url, face: Face = Face.GRPC) -> int:
+        """Take the address (port 0: any), for gRPC alone; returns the port, for a socket 1.
 
         Raises OSError when it cannot be had.
         """
@@ -93,7 +94,9 @@ class GrpcTransport:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {url.address}") from error
 
-    async def start(self, methods: MethodTable, stats: CallStats) -> None:
+    async def start(
+        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+    ) -> None:
         self._methods, self._stats = methods, stats
         self._handlers = {path: self._handler(method) for path, method in methods.items()}
         self._server.add_generic_rpc_handlers((_Router(methods, self._handlers),))

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
 
-__all__ = ["Transport"]
+if TYPE_CHECKING:
+    from kvstore.server.transports.http1.connection import Http1Connection
+
+__all__ = ["Face", "Http1Factory", "Transport"]
+
+
+class Face(Enum):
+    """What an address serves."""
+
+    CLIENT = "gRPC and HTTP"
+    GRPC = "gRPC"
+    HTTP = "HTTP"
+    METRICS = "metrics and health"
+
+    @property
+    def has_grpc(self) -> bool:
+        return self in (Face.CLIENT, Face.GRPC)
+
+    @property
+    def has_http(self) -> bool:
+        return self is not Face.GRPC
+
+
+Http1Factory: TypeAlias = "Callable[[Face, set[Http1Connection]], Http1Connection]"
+"""Makes the protocol of one connection; it is in the set while it is open."""
 
 
 class Transport(Protocol):
-    def bind(self, url: Url) -> int:
+    def bind(self, url: Url, face: Face = Face.CLIENT) -> int:
         """Take the address (port 0: any); clients that come wait. Returns the port.
 
         Raises OSError when it cannot be had.
         """
         ...
 
-    async def start(self, methods: MethodTable, stats: CallStats) -> None: ...
+    async def start(
+        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+    ) -> None:
+        """Without `http1` connections that speak it are closed."""
+        ...
 
     async def drain(self, grace_s: float) -> None:
         """Take no new call, end the streams, let unary calls finish for `grace_s`, then close."""

@@ -11,12 +11,14 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http2.connection import Limits
+from kvstore.server.transports.interface import Face, Http1Factory
 from kvstore.server.transports.native.protocol import Http2Protocol, Pings, Turns
 from kvstore.server.transports.native.sniffer import Sniffer
 from kvstore.server.transports.rpc.service import Service
@@ -24,9 +26,14 @@ from kvstore.server.transports.rpc.service import Service
 if TYPE_CHECKING:
     from kvstore.server.tls import ServerTls
 
+if TYPE_CHECKING:
+    from kvstore.server.transports.http1.connection import Http1Connection
+
 __all__ = ["NativeTransport"]
 
 _BACKLOG: Final = 4096
+_DRAIN_LOOK_S: Final = 0.005
+"""How often a drain looks whether all connections are gone."""
 _PORT_TRIES: Final = 16
 _HANDSHAKE_TIMEOUT_S: Final = 10.0
 """How long a client may take for its TLS handshake, as in etcd."""
@@ -35,6 +42,7 @@ _HANDSHAKE_TIMEOUT_S: Final = 10.0
 class _Socket(NamedTuple):
     socket: socket.socket
     is_secure: bool
+    face: Face
 
 
 class NativeTransport:
@@ -50,7 +58,6 @@ class NativeTransport:
         ping_timeout_s: float = 20.0,
         reuse_port: bool = False,
         tls: ServerTls | None = None,
-        http1: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
         """`http1` makes the protocol for connections that do not speak HTTP/2; None: closed.
 
@@ -62,45 +69,44 @@ class NativeTransport:
         self._limits.max_streams = max_streams
         self._pings = Pings(ping_interval_s, ping_timeout_s)
         self._reuse_port, self._tls = reuse_port, tls
-        self.http1 = http1
         self._sockets: list[_Socket] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[Http2Protocol] = set()
         self._unknown: set[Sniffer] = set()
         self._service: Service | None = None
         self._paths: list[str] = []
-        self._done: asyncio.Event | None = None
+        self._http1_connections: set[Http1Connection] = set()
 
     def __repr__(self) -> str:
         return f"<NativeTransport {len(self._connections)} connections>"
 
     # -- listening -------------------------------------------------------------------------------
 
-    def bind(self, url: Url) -> int:
+    def bind(self, url: Url, face: Face = Face.CLIENT) -> int:
         """Take the address of `url`; returns the port, for a socket file 0. Raises OSError."""
         try:
             if url.is_unix:
-                self._bind_unix(url)
+                self._bind_unix(url, face)
                 return 0
-            return self._bind_tcp(url)
+            return self._bind_tcp(url, face)
         except OSError as error:
             raise OSError(
                 error.errno, f"cannot listen on {url.address}: {error.strerror}"
             ) from error
 
-    def _bind_unix(self, url: Url) -> None:
+    def _bind_unix(self, url: Url, face: Face) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(url.host)
         listener = socket.socket(socket.AF_UNIX)
         try:
             listener.bind(url.host)
-            self._listen(listener, url)
+            self._listen(listener, url, face)
         except BaseException:
             listener.close()
             raise
         self._paths.append(url.host)
 
-    def _bind_tcp(self, url: Url) -> int:
+    def _bind_tcp(self, url: Url, face: Face) -> int:
         """All addresses of the host on one port; a free one must be free on all of them."""
         found = socket.getaddrinfo(
             url.host or None, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -124,7 +130,7 @@ class NativeTransport:
                     raise
                 continue
             for listener in listeners:
-                self._listen(listener, url)
+                self._listen(listener, url, face)
             return port
         raise AssertionError("the last attempt returns or raises")
 
@@ -149,12 +155,14 @@ class NativeTransport:
             raise
         return listener
 
-    def _listen(self, listener: socket.socket, url: Url) -> None:
+    def _listen(self, listener: socket.socket, url: Url, face: Face) -> None:
         listener.setblocking(False)
         listener.listen(_BACKLOG)
-        self._sockets.append(_Socket(listener, url.is_secure))
+        self._sockets.append(_Socket(listener, url.is_secure, face))
 
-    async def start(self, methods: MethodTable, stats: CallStats) -> None:
+    async def start(
+        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._service = service = Service(
             methods,
@@ -166,30 +174,42 @@ class NativeTransport:
         turns = Turns(loop)
 
         def http2() -> Http2Protocol:
-            protocol = Http2Protocol(service, turns, self._limits, self._pings, self._closed)
+            protocol = Http2Protocol(
+                service, turns, self._limits, self._pings, self._connections.discard
+            )
             self._connections.add(protocol)
             return protocol
 
-        def sniffer() -> Sniffer:
-            return Sniffer(http2, self.http1, self._unknown, loop)
-
-        def secure_sniffer() -> Sniffer:
-            assert self._tls is not None
-            return Sniffer(http2, self.http1, self._unknown, loop, self._tls.refusal)
-
         for listener in self._sockets:
+            sniffers = self._sniffers(listener, http2, http1, loop)
             if listener.is_secure:
                 assert self._tls is not None
                 server = await loop.create_server(
-                    secure_sniffer,
+                    sniffers,
                     sock=listener.socket,
                     backlog=_BACKLOG,
                     ssl=self._tls.context,
                     ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
                 )
             else:
-                server = await loop.create_server(sniffer, sock=listener.socket, backlog=_BACKLOG)
+                server = await loop.create_server(sniffers, sock=listener.socket, backlog=_BACKLOG)
             self._servers.append(server)
+
+    def _sniffers(
+        self,
+        listener: _Socket,
+        http2: Callable[[], Http2Protocol],
+        http1: Http1Factory | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> Callable[[], Sniffer]:
+        """What looks at the first bytes of the connections of one socket."""
+        face = listener.face
+        make_http2 = http2 if face.has_grpc else None
+        make_http1 = None
+        if http1 is not None and face.has_http:
+            make_http1 = partial(http1, face, self._http1_connections)
+        refusal = self._tls.refusal if listener.is_secure and self._tls is not None else None
+        return lambda: Sniffer(make_http2, make_http1, self._unknown, loop, refusal)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -200,13 +220,13 @@ class NativeTransport:
             listener.socket.close()
         for unknown in list(self._unknown):
             unknown.close()
-        self._done = asyncio.Event()
-        for connection in list(self._connections):
+        for connection in self._open():
             connection.drain()
-        if self._connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._done.wait(), grace_s)
-        for connection in list(self._connections):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._open():  # noqa: ASYNC110  # each leaves by itself, of two sets
+                    await asyncio.sleep(_DRAIN_LOOK_S)
+        for connection in self._open():
             connection.close()
         if self._service is not None:
             await self._service.close()
@@ -214,7 +234,5 @@ class NativeTransport:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def _closed(self, connection: Http2Protocol) -> None:
-        self._connections.discard(connection)
-        if self._done is not None and not self._connections:
-            self._done.set()
+    def _open(self) -> list[Http2Protocol | Http1Connection]:
+        return [*self._connections, *self._http1_connections]
