@@ -20,6 +20,11 @@ _log = logging.getLogger(__name__)
 
 GREETING_TIMEOUT_S: Final = 120.0
 """How long a connection may say too little (grpc-go's ConnectionTimeout)."""
+_METHODS: Final = tuple(
+    method.encode() + b" "
+    for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"]
+)
+"""What else is said on a plain port ends the connection without a word, as with etcd."""
 _ENOUGH: Final = 4
 """No method of HTTP/1 begins with `PRI `."""
 
@@ -59,8 +64,10 @@ class Sniffer(asyncio.Protocol):
             if len(seen) < _ENOUGH:
                 return
             self._hand_over(self._http2)
-        else:
+        elif self._refusal is not None or _begins_with_method(seen):
             self._hand_over(self._http1)
+        elif not _may_begin_with_method(seen):
+            self._transport.abort()
 
     def eof_received(self) -> bool:
         return False
@@ -84,3 +91,11 @@ class Sniffer(asyncio.Protocol):
     def _forget(self) -> None:
         self._timer.cancel()
         self._open.discard(self)
+
+
+def _begins_with_method(seen: bytes) -> bool:
+    return seen.startswith(_METHODS)
+
+
+def _may_begin_with_method(seen: bytes) -> bool:
+    return any(method.startswith(seen) for method in _METHODS)
