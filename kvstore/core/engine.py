@@ -377,8 +377,13 @@ class Engine:
         return Batch(decisions, decisions[-1].sequence, self.write_index)
 
     def publish(self, sequence: int) -> None:
-        """Everything up to `sequence` is durable and the reader sees it: show it, tell watchers."""
+        """Everything up to `sequence` is durable and the reader sees it: show it, tell watchers.
+
+        Revisions of one commit go to a watcher in one message, as long as that of catching up is.
+        """
         in_commit, index, hub = self._in_commit, self.index, self.hub
+        changes: list[WatchedChange] = []
+        pace = _Pace()
         while in_commit and in_commit[0].sequence <= sequence:
             decision = in_commit.popleft()
             self.durable_sequence = decision.sequence
@@ -388,12 +393,19 @@ class Engine:
                 for write in writes:
                     index.publish(write.key, write.packed, write.version)
                     del self._records[write.packed]
-                self.durable = writes[0].packed >> 32
+                main = writes[0].packed >> 32
                 if not hub.is_idle:
-                    hub.deliver(self.durable, [Change(w.packed, w.key, w.record) for w in writes])
+                    if pace.is_over(main, decision.size_bytes):
+                        hub.deliver(changes)
+                        changes, pace = [], _Pace()
+                        pace.is_over(main, decision.size_bytes)
+                    changes += [Change(w.packed, w.key, w.record) for w in writes]
+                self.durable = main
             if decision.compact is not None:
                 self.compacted = decision.compact
                 self._compacting = list(index.superseded)
+        if changes:
+            hub.deliver(changes)
 
     def rollback(self, now: float) -> None:
         """A commit failed and certainly wrote nothing: take back everything that is not durable.

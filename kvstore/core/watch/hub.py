@@ -57,7 +57,10 @@ class History(Protocol):
 
 
 class Offer:
-    """All changes of one revision in an interval; what watchers share of it is made once."""
+    """All changes of some revisions in an interval; what watchers share of it is made once.
+
+    The revisions end with `revision`, whether it has a change in the interval or not.
+    """
 
     __slots__ = ("_history", "_plain", "_with_prev", "changes", "revision", "size_bytes")
 
@@ -124,8 +127,12 @@ class Hub:
     def is_idle(self) -> bool:
         return not self._groups
 
-    def deliver(self, revision: int, changes: Sequence[WatchedChange]) -> None:
-        """Offer all changes of one published revision, whole, to whom they concern."""
+    def deliver(self, changes: Sequence[WatchedChange]) -> None:
+        """Offer all changes of some published revisions, whole and in order, to whom they concern.
+
+        There is at least one.
+        """
+        revision = changes[-1].packed >> 32
         if len(changes) == 1:
             for group in self._matching(changes[0].key):
                 self._offer(group, revision, changes)

@@ -113,17 +113,17 @@ class WatchStream:
     # -- the hub's side --------------------------------------------------------------------------
 
     def offer(self, watcher: Watcher, offer: Offer) -> None:
-        """All changes of one revision in the watcher's interval."""
-        revision = offer.revision
-        if revision < watcher.next_revision:
+        """All changes of some revisions in the watcher's interval."""
+        revision, first = offer.revision, watcher.next_revision
+        if revision < first:
             return
-        if not (watcher.puts and watcher.deletes):
-            changes = _filter(watcher, offer.changes)
+        if not (watcher.puts and watcher.deletes) or offer.changes[0].packed >> 32 < first:
+            changes = [c for c in _filter(watcher, offer.changes) if c.packed >> 32 >= first]
             if not changes:
                 return
             offer = Offer(self._hub.history, revision, changes)
         if self._events >= WATCH_QUEUE_EVENTS or self._bytes >= WATCH_QUEUE_BYTES:
-            self._fall_behind(watcher, revision)
+            self._fall_behind(watcher, offer.changes[0].packed >> 32)
             return
         watcher.notified = True
         events = offer.events(prev=watcher.prev_kv)
