@@ -143,6 +143,15 @@ class Session(Protocol):
         """Is another `pull` worth while, though the last one gave nothing?"""
         ...
 
+    def end(self) -> None:
+        """The client says no more."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Will there be no more responses, ever? Then the call ends well."""
+        ...
+
     def close(self) -> None:
         """The call has ended, for whatever reason."""
         ...

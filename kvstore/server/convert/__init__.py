@@ -19,10 +19,12 @@ from kvstore.server.convert.responses import (
     txn_response,
 )
 from kvstore.server.convert.watch import watch_responses, whole_response
+from kvstore.server.convert.wire import number
 
 __all__ = [
     "delete_range_op",
     "delete_range_response",
+    "number",
     "one_key_response",
     "put_op",
     "put_response",

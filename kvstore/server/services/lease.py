@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 
 from kvstore.proto import rpc_pb2
+from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Kind, Method
+from kvstore.server.method import Call, Encoded, Kind, Method
 from kvstore.server.services.served import ServedStore
+from kvstore.types import Lease
 
-__all__ = ["LeaseService"]
+__all__ = ["KeepAliveSession", "LeaseService"]
 
 
 class LeaseService:
@@ -32,6 +36,7 @@ class LeaseService:
                 rpc.LeaseKeepAliveRequest,
                 rpc.LeaseKeepAliveResponse,
                 self.keep_alive,
+                session=self.session,
             ),
             Method(
                 path + "TimeToLive",
@@ -61,12 +66,20 @@ class LeaseService:
 
     async def keep_alive(
         self, requests: AsyncIterator[rpc_pb2.LeaseKeepAliveRequest], call: Call
-    ) -> AsyncIterator[rpc_pb2.LeaseKeepAliveResponse]:
+    ) -> AsyncIterator[Encoded]:
         """One answer for each request, in order; TTL 0 for a lease that is gone."""
         async for request in requests:
-            header = self._headers.message(self._store.revision)
+            revision = self._store.revision
             lease = await self._store.lease_keep_alive(request.ID)
-            yield rpc_pb2.LeaseKeepAliveResponse(header=header, ID=request.ID, TTL=lease.ttl_s)
+            yield self.kept_alive(revision, lease)
+
+    def kept_alive(self, revision: int, lease: Lease) -> Encoded:
+        header = self._headers.encoded(revision)
+        return Encoded(header + convert.number(2, lease.id) + convert.number(3, lease.ttl_s))
+
+    def session(self, call: Call, on_ready: Callable[[], None]) -> KeepAliveSession:
+        """`keep_alive` without a task, for leases that need not be waited for."""
+        return KeepAliveSession(self._store, self.kept_alive, on_ready)
 
     async def time_to_live(
         self, request: rpc_pb2.LeaseTimeToLiveRequest, call: Call
@@ -88,3 +101,85 @@ class LeaseService:
             header=self._headers.message(self._store.revision),
             leases=[rpc_pb2.LeaseStatus(ID=lease_id) for lease_id in ids],
         )
+
+
+class KeepAliveSession:
+    """Implements Session: one answer for each request, in order.
+
+    A lease whose time is up is revoked before it is said to be gone, and one that was just granted
+    is not durable yet: a task waits for these, and all requests after them wait with it.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_encode",
+        "_error",
+        "_has_ended",
+        "_on_ready",
+        "_slow",
+        "_store",
+        "_task",
+    )
+
+    def __init__(
+        self,
+        store: ServedStore,
+        encode: Callable[[int, Lease], Encoded],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._store, self._encode, self._on_ready = store, encode, on_ready
+        self._answers: deque[Encoded] = deque()
+        self._slow: deque[int] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
+        self._has_ended = False
+
+    def receive(self, request: rpc_pb2.LeaseKeepAliveRequest) -> None:
+        lease_id = request.ID
+        if not self._slow:
+            revision = self._store.revision
+            lease = self._store.lease_keep_alive_now(lease_id)
+            if lease is not None:
+                self._answers.append(self._encode(revision, lease))
+                self._on_ready()
+                return
+        self._slow.append(lease_id)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        try:
+            while self._slow:
+                revision = self._store.revision
+                lease = await self._store.lease_keep_alive(self._slow[0])
+                self._slow.popleft()
+                self._answers.append(self._encode(revision, lease))
+                self._on_ready()
+        except Exception as error:
+            self._error = error
+            self._on_ready()
+        self._task = None
+
+    def pull(self) -> Encoded | None:
+        """The next response; None for none now. Raises what keeping alive raised."""
+        if self._answers:
+            return self._answers.popleft()
+        if self._error is not None:
+            raise self._error
+        return None
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._answers) or self._error is not None
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._on_ready()
+
+    @property
+    def is_over(self) -> bool:
+        return self._has_ended and not (self._slow or self.has_work)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()

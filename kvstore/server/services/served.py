@@ -10,6 +10,7 @@ from kvstore import limits
 from kvstore.store.interface import AsyncStoreProtocol, Waiter
 from kvstore.types import (
     KeyValue,
+    Lease,
     RangeOp,
     RangeResult,
     StoreStatus,
@@ -71,6 +72,10 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         self, op: RangeOp, use: Callable[[Sequence[KeyValue]], bytes]
     ) -> tuple[RangeResult, list[bytes]]:
         """As `range`, what `use` makes of each slice; the result has no kvs of its own."""
+        ...
+
+    def lease_keep_alive_now(self, lease_id: int) -> Lease | None:
+        """As `lease_keep_alive`, at once; None when that has to wait."""
         ...
 
     def status(self) -> StoreStatus: ...

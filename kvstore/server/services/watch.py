@@ -116,5 +116,12 @@ class WatchSession:
     def has_work(self) -> bool:
         return bool(self._pending) or self._stream.has_work
 
+    def end(self) -> None:
+        """Events go on."""
+
+    @property
+    def is_over(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._stream.close()

@@ -35,6 +35,7 @@ _BURST_BYTES: Final = 64 * 1024
 """The same in bytes."""
 _UNREAD_MESSAGES: Final = 256
 """Requests of a generator that wait before the client is slowed down."""
+_OK: Final = Status(Code.OK, "", 200)
 _STOPPED: Final = StoreClosed()
 _CUT: Final = StatusError(Code.INTERNAL, "unexpected EOF")
 _NO_REQUEST: Final = StatusError(
@@ -158,6 +159,8 @@ class SessionCall(_StreamingCall):
                 self._session.receive(parse(head, message, is_stream=True))
             if is_end and not self._reader.is_empty:
                 raise _CUT
+            if is_end:
+                self._session.end()
         except Exception as error:
             self._end(status_for(head, error))
             return
@@ -193,6 +196,8 @@ class SessionCall(_StreamingCall):
             self._end(status_for(self._head, error))
         elif is_more:
             self._on_ready()
+        elif session.is_over:
+            self._end(_OK)
 
     def writable(self) -> None:
         if self._owed:
@@ -275,7 +280,7 @@ class TaskCall(_StreamingCall):
         except Exception as error:
             self._end(status_for(self._head, error))
         else:
-            self._end(Status(Code.OK, "", 200))
+            self._end(_OK)
 
     async def _pull(self) -> None:
         head = self._head
