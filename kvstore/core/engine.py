@@ -80,17 +80,18 @@ class Applied(NamedTuple, Generic[T]):
     result: T
 
 
-@dataclass(slots=True)
 class Decision:
-    """What one decision changes on disk."""
+    """What one decision changes on disk. Written by hand, since one is made for every put."""
 
-    sequence: int
-    writes: list[Write] = field(default_factory=list)
-    leases: list[tuple[int, int | None]] = field(default_factory=list)  # id -> TTL, None: removed
-    compact: int | None = None  # scheduled
-    compacted: int | None = None  # finished
-    dropped: list[int] = field(default_factory=list)  # packed revisions that compaction removes
-    size_bytes: int = 0
+    __slots__ = ("compact", "compacted", "dropped", "leases", "sequence", "size_bytes", "writes")
+
+    def __init__(self, sequence: int, writes: Sequence[Write] = ()) -> None:
+        self.sequence, self.writes = sequence, writes
+        self.leases: Sequence[tuple[int, int | None]] = ()  # id -> TTL, None: removed
+        self.compact: int | None = None  # scheduled
+        self.compacted: int | None = None  # finished
+        self.dropped: Sequence[int] = ()  # packed revisions that compaction removes
+        self.size_bytes = 0
 
     @property
     def is_change(self) -> bool:
@@ -246,7 +247,7 @@ class Engine:
         self.lessor.attach(key, lease_id)
         self.totals.puts += 1
         sequence = self.sequence + 1
-        decision = Decision(sequence, [Write(packed, key, record, version)])
+        decision = Decision(sequence, (Write(packed, key, record, version),))
         decision.size_bytes = len(record)
         self.head, self.sequence = main, sequence
         self._pending_bytes += len(record)
@@ -263,7 +264,7 @@ class Engine:
         decision = self._begin()
         real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
         self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
-        decision.leases.append((lease_id, real_ttl_s))
+        decision.leases = ((lease_id, real_ttl_s),)
         self.totals.grant(real_ttl_s)
         return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
 
@@ -276,7 +277,7 @@ class Engine:
         run = TxnRun(self, Txn())
         run.delete_keys(sorted(lease.keys))
         self.lessor.remove(lease_id)
-        decision.leases.append((lease_id, None))
+        decision.leases = ((lease_id, None),)
         run.add_to(self.totals)
         self.totals.leases_revoked += 1
         return self._decide(decision, run, run.revision)
@@ -312,9 +313,10 @@ class Engine:
         decision = self._begin(is_request=False)
         keys = self._compacting[-max_keys:]
         del self._compacting[-max_keys:]
-        decision.dropped, self._undropped = self._undropped, []
+        dropped, self._undropped = self._undropped, []
         for key in keys:
-            decision.dropped += self.index.compact(key, self.compacted)
+            dropped += self.index.compact(key, self.compacted)
+        decision.dropped = dropped
         decision.size_bytes = 64 * len(decision.dropped)
         self.totals.compacted_records += len(decision.dropped)
         if not self._compacting:

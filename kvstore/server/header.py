@@ -28,17 +28,22 @@ class Headers:
 
     def __init__(self, cluster_id: int, member_id: int, raft_term: int) -> None:
         self.cluster_id, self.member_id, self.raft_term = cluster_id, member_id, raft_term
-        self._before = b"\x08%b\x10%b" % (varint(cluster_id), varint(member_id))
+        before = b"\x08%b\x10%b" % (varint(cluster_id), varint(member_id))
         self._after = b"\x20" + varint(raft_term)
+        size = len(before) + len(self._after)
+        self._by_size = [b"\x0a%b%b" % (varint(size), before)] + [
+            b"\x0a%b%b\x18" % (varint(size + 1 + digits), before) for digits in range(1, 11)
+        ]
+        """What comes before the varint of a revision, by its size in bytes."""
         self._revision = -1
         self._encoded = b""
 
     def encoded(self, revision: int) -> bytes:
         """The header field, tag and length included; revision 0 is left out as proto3 does."""
         if revision != self._revision:
-            number = b"\x18" + varint(revision) if revision else b""
-            body = self._before + number + self._after
-            self._encoded = b"\x0a" + varint(len(body)) + body
+            number = varint(revision) if revision else b""
+            before = self._by_size[len(number)]
+            self._encoded = b"%b%b%b" % (before, number, self._after)
             self._revision = revision
         return self._encoded
 

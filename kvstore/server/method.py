@@ -171,7 +171,7 @@ class Method(NamedTuple):
     request: type[Message]
     response: type[Message]
     handler: Callable[[Any, Call], Any]
-    shortcut: Callable[[bytes], bytes | None] | None = None
+    shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
     session: Callable[[Call, Callable[[], None]], Session] | None = None
 
 

@@ -15,6 +15,7 @@ from kvstore.server.services.served import ServedStore, Settings
 from kvstore.server.status import Code, StatusError
 from kvstore.types import (
     DeleteRangeResult,
+    PutOp,
     PutResult,
     RangeOp,
     SortOrder,
@@ -57,7 +58,14 @@ class KVService:
                 rpc.RangeStreamResponse,
                 self.range_stream,
             ),
-            Method(path + "Put", unary, rpc.PutRequest, rpc.PutResponse, self.put),
+            Method(
+                path + "Put",
+                unary,
+                rpc.PutRequest,
+                rpc.PutResponse,
+                self.put,
+                shortcut=self.put_plain,
+            ),
             Method(
                 path + "DeleteRange",
                 unary,
@@ -93,6 +101,28 @@ class KVService:
         record = store.record(request[2:])
         header = self._headers.encoded(store.revision)
         return header if record is None else convert.one_key_response(header, record)
+
+    def put_plain(self, request: bytes) -> Deferred | None:
+        """A put of a key of less than 128 bytes and a value of less than 16 KiB, with nothing else
+        asked for; None otherwise. That is fields 1 and 2 alone.
+        """
+        end = len(request)
+        if end < 4 or request[0] != 0x0A or not 0 < request[1] < 0x80:
+            return None
+        key_end = 2 + request[1]
+        at = key_end + 2
+        if at > end or request[key_end] != 0x12 or end > self._surely_small_bytes:
+            return None
+        size = request[key_end + 1]
+        if size >= 0x80:
+            if at == end or request[at] >= 0x80:
+                return None
+            size = size & 0x7F | request[at] << 7
+            at += 1
+        if at + size != end:
+            return None
+        txn = Txn((), (PutOp(request[2:key_end], request[at:]),))
+        return self._store.apply(txn, Deferred(self._put))
 
     async def _range_in_slices(self, op: RangeOp) -> EncodedParts:
         result, parts = await self._store.range_in_parts(op, convert.range_part)

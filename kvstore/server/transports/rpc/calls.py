@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from kvstore.server.method import Encoded, Kind
+from google.protobuf.message import Message
+
+from kvstore.server.method import Deferred, Encoded, Kind
 from kvstore.server.status import Status
 from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.errors import ConnectionFault
@@ -98,23 +100,20 @@ class Calls:
         assert stats is not None
         stats.started += 1
         stats.received += 1
-        if head.shortcut is not None:
-            answer = head.shortcut(message)
-            if answer is not None:
-                stats.handled[0] += 1
-                self._answer(stream_id, head, answer)
-                return
         assert head.handler is not None
         began = 0.0 if stats.seconds is None else self.service.loop.time()
         try:
-            response = head.handler(parse(head, message), head.call)
-            if type(response) is Encoded:
+            response: Any = None if head.shortcut is None else head.shortcut(message)
+            if response is None:
+                response = head.handler(parse(head, message), head.call)
+            if type(response) is bytes:
+                answer = response
+            elif type(response) is Encoded:
                 answer = response.data
-            elif hasattr(response, "SerializeToString"):
+            elif type(response) is not Deferred and isinstance(response, Message):
                 answer = response.SerializeToString()
             else:
-                call = UnaryCall(self, connection.open(stream_id), head, began)
-                call.wait_for(response)
+                UnaryCall(self, connection.open(stream_id), head, began).wait_for(response)
                 return
         except Exception as error:
             status = status_for(head, error)

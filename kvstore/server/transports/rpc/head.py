@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Call, Kind, Method, MethodTable, unknown_method
+from kvstore.server.method import Call, Deferred, Kind, Method, MethodTable, unknown_method
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code
 from kvstore.server.transports.http2.header_block import Fields
@@ -71,7 +71,7 @@ class CallHead:
         self.refusal: Refusal | None = None
         self.parse: Callable[[bytes], Message] | None = None
         self.handler: Callable[[Any, Call], Any] | None = None
-        self.shortcut: Callable[[bytes], bytes | None] | None = None
+        self.shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
 
     def with_timeout(self, text: str) -> CallHead:
         """The same with a `grpc-timeout`."""

@@ -86,13 +86,12 @@ class UnaryCall:
         head.stats.received += 1
         message, self._message = self._message, None
         try:
-            if head.shortcut is not None:
-                answer = head.shortcut(message)
-                if answer is not None:
-                    self._succeed(Encoded(answer))
-                    return
-            response = head.handler(parse(head, message), head.call)
-            if isinstance(response, (Encoded, Message)):
+            response = None if head.shortcut is None else head.shortcut(message)
+            if response is None:
+                response = head.handler(parse(head, message), head.call)
+            if isinstance(response, bytes):
+                self._succeed(Encoded(response))
+            elif isinstance(response, (Encoded, Message)):
                 self._succeed(response)
             else:
                 self.wait_for(response)
