@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import inprocess, kubernetes, served
+from bench import inprocess, kubernetes, loads, served
 from bench.pair import Load, Pair
 from bench.report import Result, line, machine, page, rewrite
 from bench.servers import etcd, is_installed, kvstore_server
@@ -19,7 +19,7 @@ from bench.servers import etcd, is_installed, kvstore_server
 __all__ = ["main"]
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-SERVED = {**served.WORKLOADS, **kubernetes.WORKLOADS}
+SERVED = {**served.WORKLOADS, **kubernetes.WORKLOADS, **loads.WORKLOADS}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,9 +79,9 @@ def _measure_served(
 ) -> Iterator[Result]:
     load = Load.quick() if quick else Load()
     with ExitStack() as stack:
-        pair = Pair(
-            stack.enter_context(kvstore_server(directory)), stack.enter_context(etcd(directory))
-        )
+        ours = stack.enter_context(kvstore_server(directory))
+        theirs = stack.enter_context(etcd(directory))
+        pair = Pair(ours.port, theirs.port, ours.pid, theirs.pid)
         for name in wanted:
             if name in served.WORKLOADS and not is_installed("h2load"):
                 _skip(skipped, f"{name}: no h2load on PATH (Debian: nghttp2-client).")

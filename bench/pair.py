@@ -18,6 +18,8 @@ class Load:
     seconds: float = 1.5
     rounds: int = 2
     clients: tuple[int, ...] = (1, 16, 64)
+    shapes: tuple[tuple[int, int], ...] = ((1, 1), (16, 1), (64, 1), (16, 16))
+    """(connections, streams on each) of h2load."""
     watch_s: float = 3.0
     writes_per_s: int = 200
     watchers: int = 10
@@ -36,10 +38,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The ports of the two servers."""
+    """The ports of the two servers, and their processes."""
 
     kvstore: int
     etcd: int
+    kvstore_pid: int = 0
+    etcd_pid: int = 0
 
     def by_turns(
         self, rounds: int, measure: Callable[[int], Sequence[float]]

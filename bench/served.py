@@ -45,10 +45,11 @@ def _h2load(
 ) -> Iterator[Result]:
     file = directory / "request.bin"
     file.write_bytes(struct.pack(">BI", 0, len(body)) + body)
-    for clients in load.clients:
+    for clients, streams in load.shapes:
 
-        def measure(port: int, clients: int = clients) -> list[float]:
-            command = ["h2load", "-t1", f"-c{clients}", "-m1", f"-D{int(load.seconds * 1000)}ms"]
+        def measure(port: int, clients: int = clients, streams: int = streams) -> list[float]:
+            command = ["h2load", "-t1", f"-c{clients}", f"-m{streams}"]
+            command += [f"-D{int(load.seconds * 1000)}ms"]
             command += ["-H", "content-type:application/grpc", "-H", "te:trailers", "-d", str(file)]
             command.append(f"http://127.0.0.1:{port}{path}")
             before = _version(port)
@@ -62,7 +63,8 @@ def _h2load(
             return [float(rate[1])]
 
         (rates,) = pair.by_turns(load.rounds, measure)
-        yield compared(workload, f"{what}, {counted(clients)}", rates, "/s")
+        each = "" if streams == 1 else f" with {streams} streams each"
+        yield compared(workload, f"{what}, {counted(clients)}{each}", rates, "/s")
 
 
 def _version(port: int) -> int:

@@ -11,13 +11,29 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import kvstore
 
-__all__ = ["StartFailed", "etcd", "free_port", "is_installed", "kvstore_server", "wait_for_port"]
+__all__ = [
+    "Running",
+    "StartFailed",
+    "etcd",
+    "free_port",
+    "is_installed",
+    "kvstore_server",
+    "wait_for_port",
+]
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+
+
+class Running(NamedTuple):
+    """A server of the loopback."""
+
+    port: int
+    pid: int
 
 
 class StartFailed(Exception):
@@ -36,18 +52,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def kvstore_server(directory: Path) -> Iterator[int]:
-    """`kvstore serve` on a new data directory; gives its port when it takes connections."""
+def kvstore_server(directory: Path) -> Iterator[Running]:
+    """`kvstore serve` on a new data directory, when it takes connections."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(directory / "kvstore")]
     command += ["--listen-client-urls", url, "--advertise-client-urls", url]
-    with _running(command, directory / "kvstore.log", port):
-        yield port
+    with _running(command, directory / "kvstore.log", port) as running:
+        yield running
 
 
 @contextmanager
-def etcd(directory: Path) -> Iterator[int]:
+def etcd(directory: Path) -> Iterator[Running]:
     """A real etcd of one member on a new data directory, with its defaults otherwise."""
     port = free_port()
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
@@ -56,12 +72,12 @@ def etcd(directory: Path) -> Iterator[int]:
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
     command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
     command += ["--initial-cluster", f"default={peer}"]
-    with _running(command, directory / "etcd.log", port):
-        yield port
+    with _running(command, directory / "etcd.log", port) as running:
+        yield running
 
 
 @contextmanager
-def _running(command: Sequence[str], log_path: Path, port: int) -> Iterator[None]:
+def _running(command: Sequence[str], log_path: Path, port: int) -> Iterator[Running]:
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -76,7 +92,7 @@ def _running(command: Sequence[str], log_path: Path, port: int) -> Iterator[None
             wait_for_port(process, port)
         except StartFailed as error:
             raise StartFailed(f"{error}: {log_path.read_text(errors='replace')[-2000:]}") from None
-        yield
+        yield Running(port, process.pid)
     finally:
         _end(process)
 
