@@ -168,7 +168,10 @@ def start(directory: Path, sizes: Sizes) -> Iterator[Result]:
         place = directory / str(number)
         place.mkdir()
         begin = time.perf_counter()
-        with kvstore_server(place) as port, GrpcStore(f"127.0.0.1:{port}", timeout_s=10) as client:
+        with (
+            kvstore_server(place) as server,
+            GrpcStore(f"127.0.0.1:{server.port}", timeout_s=10) as client,
+        ):
             client.range(RangeOp(KeyRange(b"k")))
             times.append(time.perf_counter() - begin)
     yield _result("start", "process start to first Range over gRPC, empty", min(times), "s", 0.5)
