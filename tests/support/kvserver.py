@@ -12,7 +12,7 @@ __all__ = ["KvServer"]
 
 
 class KvServer:
-    """One server in `data_dir`, on a port that it picks itself; a restart may pick another one.
+    """One server in `data_dir`, on a port that it picks itself and keeps when it is restarted.
 
     `verify` off leaves its costly invariants out, for tests with large amounts of data.
     """
@@ -33,8 +33,8 @@ class KvServer:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(self.data_dir)]
-        command += ["--listen-client-urls", "http://127.0.0.1:0"]
-        command += ["--advertise-client-urls", "http://127.0.0.1:0", *self.flags]
+        url = f"http://{self.target or '127.0.0.1:0'}"
+        command += ["--listen-client-urls", url, "--advertise-client-urls", url, *self.flags]
         self._child = ChildProcess(
             command, self.data_dir.with_suffix(".log"), {"KVSTORE_VERIFY": str(int(self.verify))}
         )
