@@ -19,6 +19,10 @@ MIN_LEASE_TTL_S: Final = 2
 
 BATCH_BYTES: Final = 16 * 1024 * 1024
 """A commit takes at most this much (and at least one transaction)."""
+GATHER_DECISIONS: Final = 64
+"""A commit waits for no more decisions than this; larger ones gain little."""
+GATHER_S: Final = 0.002
+"""Nor for longer than this."""
 PENDING_BYTES: Final = 512 * 1024 * 1024
 """Decided and not yet durable; above it writes are refused with 'too many requests'."""
 

@@ -33,6 +33,7 @@ from kvstore.errors import (
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
 from kvstore.store.committer import Committer, Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
+from kvstore.store.gathering import Gathering
 from kvstore.store.interface import Waiter
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
@@ -81,6 +82,7 @@ class LoopStore:
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
         self._is_committing = self._flush_is_due = False
+        self._gathering = Gathering(self._loop.time)
         self._waiters: deque[tuple[int, Waiter, Any]] = deque()
         self._error: StoreError | None = None
         self._streams: set[PolledStream] = set()
@@ -379,9 +381,14 @@ class LoopStore:
         self._flush_is_due = False
         if self._is_committing or self._error is not None:
             return
+        if self._committer is not None and self._gathering.goes_on(self._engine.pending[0]):
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+            return
         while self._engine.has_outbox and self._error is None:
             batch = self._engine.take_batch()
             if self._committer is not None:
+                self._gathering.end(len(batch.decisions))
                 self._is_committing = True
                 self._committer.submit(batch)
                 return
