@@ -122,8 +122,12 @@ class Http2Protocol(asyncio.BufferedProtocol):
             return
         self._service.stats.received_bytes += len(data)
         self._last_read = now = self._loop.time()
+        was_woken, self._is_woken = self._is_woken, True  # nobody need wake it now
         self._core.receive(data, now)
-        if self._calls.has_work:
+        if self._calls.has_work:  # what streams say to this read leaves with its answers
+            self._calls.turn()
+        self._is_woken = was_woken
+        if self._calls.has_work and not self._core.is_congested:
             self._wake()
         self._flush()
 
