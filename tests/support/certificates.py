@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 __all__ = ["Authority", "Issued", "client_context"]
 
 _DAY = timedelta(days=1)
+_ORGANIZATION = "kvstore tests"
 
 
 class Issued:
@@ -70,6 +71,7 @@ class Authority:
         name: str,
         *,
         common_name: str = "",
+        organization: str = _ORGANIZATION,
         names: Iterable[str] = (),
         addresses: Iterable[str] = (),
         start: timedelta = -_DAY,
@@ -81,7 +83,7 @@ class Authority:
     ) -> Issued:
         """A certificate for `names` (DNS) and `addresses` (IP), valid from now + start to + end."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(common_name), self.subject, key, start, end)
+        builder = _builder(_name(common_name, organization), self.subject, key, start, end)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), False)
         known: list[x509.GeneralName] = [x509.DNSName(each) for each in names]
         known += [x509.IPAddress(ipaddress.ip_address(each)) for each in addresses]
@@ -119,8 +121,8 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
-def _name(common_name: str) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "kvstore tests")]
+def _name(common_name: str, organization: str = _ORGANIZATION) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)]
     if common_name:
         attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
     return x509.Name(attributes)

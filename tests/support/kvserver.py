@@ -14,11 +14,20 @@ __all__ = ["KvServer"]
 class KvServer:
     """One server in `data_dir`, on a port that it picks itself and keeps when it is restarted.
 
-    `verify` off leaves its costly invariants out, for tests with large amounts of data.
+    `verify` off leaves its costly invariants out, for tests with large amounts of data. `scheme`
+    is https for a server whose `flags` name certificates.
     """
 
-    def __init__(self, data_dir: Path, flags: Sequence[str] = (), *, verify: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        flags: Sequence[str] = (),
+        *,
+        verify: bool = True,
+        scheme: str = "http",
+    ) -> None:
         self.data_dir, self.flags, self.verify = data_dir, tuple(flags), verify
+        self.scheme = scheme
         self.target = ""
         self._child: ChildProcess | None = None
         self.start()
@@ -33,7 +42,7 @@ class KvServer:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(self.data_dir)]
-        url = f"http://{self.target or '127.0.0.1:0'}"
+        url = f"{self.scheme}://{self.target or '127.0.0.1:0'}"
         command += ["--listen-client-urls", url, "--advertise-client-urls", url, *self.flags]
         self._child = ChildProcess(
             command, self.data_dir.with_suffix(".log"), {"KVSTORE_VERIFY": str(int(self.verify))}
