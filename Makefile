@@ -2,6 +2,8 @@
 # make test    everything a change must pass         ARGS="-k name ..." go to pytest
 # make check   its quick part: format, lint, types, import directions
 # make proto   the modules of kvstore.proto, from protos/
+# make kubernetes       the programs of Kubernetes, built with Go (a quarter of an hour, once)
+# make test-kubernetes  the proofs with them, which are not part of `make test`
 # make bench   the benchmarks                        ARGS go to `python -m bench`
 # make clean   remove what the others made
 #
@@ -19,7 +21,7 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 		&& echo $$python && break; done)
 SUDO = $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: serve test check proto bench clean etcd
+.PHONY: serve test check proto kubernetes test-kubernetes bench clean etcd
 
 serve: $(PACKAGE)
 	@$(BIN)/kvstore serve $(ARGS)
@@ -35,6 +37,12 @@ check: $(DEV)
 
 proto: $(DEV)
 	$(BIN)/python protos/generate.py
+
+kubernetes: $(DEV)
+	$(BIN)/python -m tests.kubernetes.build
+
+test-kubernetes: kubernetes
+	CI=true $(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
 bench: $(DEV)
 	$(BIN)/python -m bench $(ARGS)
