@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE := $(VENV)/.package-installed
 DEV := $(VENV)/.dev-installed
+KUBERNETES := $(VENV)/.kubernetes-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # The first Python that is new enough; looked up only when .venv is made.
@@ -41,7 +42,7 @@ proto: $(DEV)
 kubernetes: $(DEV)
 	$(BIN)/python -m tests.kubernetes.build
 
-test-kubernetes: kubernetes
+test-kubernetes: kubernetes $(KUBERNETES)
 	CI=true $(BIN)/python -m pytest tests/kubernetes $(ARGS)
 
 bench: $(DEV)
@@ -64,6 +65,10 @@ $(PACKAGE): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml $(PACKAGE) | $(BIN)/python
 	$(PIP) install --quiet --upgrade 'pip>=25.1'
 	$(PIP) install --quiet --group dev
+	@touch $@
+
+$(KUBERNETES): pyproject.toml $(DEV)
+	$(PIP) install --quiet --group kubernetes
 	@touch $@
 
 # The tests compare with a real etcd and drive the store with etcd's own etcdctl. Debian starts a
