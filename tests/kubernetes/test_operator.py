@@ -255,6 +255,6 @@ def test_everything_converges_over_ten_deaths_of_the_store(make_cluster: MakeClu
         handling = len(re.findall(r"failed; will retry|will try again", operator.log()))
     interrupted = {"edits": editors.interrupted, "steps of the operator": handling}
     assert sum(interrupted.values()) > 0, "no kill came while anybody wrote"
-    release = cluster.binaries.release
-    record(f"{release} interrupted by {ROUNDS} kills", interrupted)
-    record(f"{release} operator converged after the edits of a round with a kill, s", took_s)
+    where = f"{cluster.binaries.release} over {type(cluster.store).__name__}"
+    record(f"{where}: interrupted by {ROUNDS} kills", interrupted)
+    record(f"{where}: operator converged after the edits of a round with a kill, s", took_s)
