@@ -64,6 +64,16 @@ class TestOnRequest:
             put(store, b"other")
         assert watching.progress().revision == 4
 
+    def test_watcher_from_the_next_revision_holds_progress_back(
+        self, store: StoreProtocol, watching: Watching
+    ) -> None:
+        # Progress is never below where a watcher starts; 3.4.23 always answers.
+        watching.create(b"k", start_revision=revision(store) + 1)
+        watching.stream.request_progress()
+        early = [each for each in watching.until_mark() if each.watch_id == -1]
+        assert (1 if store_version(store) < (3, 5) else 0) == len(early)
+        assert watching.progress().revision == revision(store)
+
     def test_replaying_watcher_holds_progress_back(
         self, store: StoreProtocol, watching: Watching
     ) -> None:

@@ -84,7 +84,7 @@ class WatchStream:
         if len(self._queue) >= WATCH_QUEUE_EVENTS:
             return  # the client asks faster than it reads
         if self._watchers and all(
-            w.state is State.SYNCED and w.next_revision <= revision + 1
+            w.state is State.SYNCED and w.start_revision <= revision
             for w in self._watchers.values()
             if w.state is not State.CANCELED
         ):
@@ -95,7 +95,7 @@ class WatchStream:
         revision = self._hub.history.durable
         for watcher in self._watchers.values():
             if watcher.progress_notify and watcher.state is State.SYNCED:
-                is_due = not watcher.notified and watcher.next_revision <= revision + 1
+                is_due = not watcher.notified and watcher.start_revision <= revision
                 if is_due and not self._is_full:
                     self._put(WatchMessage(watcher.id, revision))
                 watcher.notified = False

@@ -41,6 +41,7 @@ class Watcher:
         "progress_notify",
         "puts",
         "range",
+        "start_revision",
         "state",
         "stream",
     )
@@ -51,6 +52,8 @@ class Watcher:
         self.progress_notify = request.progress_notify
         self.puts = WatchFilter.NOPUT not in request.filters
         self.deletes = WatchFilter.NODELETE not in request.filters
+        self.start_revision = request.start_revision
+        """As asked for. Progress to less would be a step back for the client (progressIfSync)."""
         self.next_revision = 0
         self.state = State.SYNCED
         self.after = 0  # catching up begins when the stream has handed out this many messages
