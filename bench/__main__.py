@@ -8,18 +8,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from bench import inprocess, kubernetes, loads, served
-from bench.pair import Load, Pair
+from bench import checkperf, inprocess, kubernetes, leases, lists, loads, served, starts, watches
+from bench.peers import Kind, Load, Workload, started
 from bench.report import Result, line, machine, page, rewrite
-from bench.servers import etcd, is_installed, kvstore_server
+from bench.servers import etcd, etcd37, etcd_version, is_installed, kvstore_server
+from tests.support.gobuild import go_binary
 
 __all__ = ["main"]
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-SERVED = {**served.WORKLOADS, **kubernetes.WORKLOADS, **loads.WORKLOADS}
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+SERVED: dict[str, Workload] = {
+    **served.WORKLOADS,
+    **kubernetes.WORKLOADS,
+    **watches.WORKLOADS,
+    **leases.WORKLOADS,
+    **lists.WORKLOADS,
+    **starts.WORKLOADS,
+    **checkperf.WORKLOADS,
+    **loads.WORKLOADS,  # with the memory of the servers last
+}
+_H2LOAD = ("h2load", "nghttp2-client")
+NEEDS = {
+    **dict.fromkeys(served.WORKLOADS, _H2LOAD),
+    **dict.fromkeys(checkperf.WORKLOADS, ("etcdctl", "etcd-client")),
+}
+"""Programs that a workload cannot do without, and the package of Debian that has each."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -78,15 +95,26 @@ def _measure_served(
     wanted: Sequence[str], quick: bool, directory: Path, skipped: list[str]
 ) -> Iterator[Result]:
     load = Load.quick() if quick else Load()
-    with ExitStack() as stack:
-        ours = stack.enter_context(kvstore_server(directory))
-        theirs = stack.enter_context(etcd(directory))
-        pair = Pair(ours.port, theirs.port, ours.pid, theirs.pid)
+    with started(_kinds(skipped), directory / "servers") as peers:
         for name in wanted:
-            if name in served.WORKLOADS and not is_installed("h2load"):
-                _skip(skipped, f"{name}: no h2load on PATH (Debian: nghttp2-client).")
+            needs = NEEDS.get(name)
+            if needs is not None and not is_installed(needs[0]):
+                _skip(skipped, f"{name}: no {needs[0]} on PATH (Debian: {needs[1]}).")
                 continue
-            yield from SERVED[name](pair, directory, load)
+            place = directory / name
+            place.mkdir()
+            yield from SERVED[name](peers, place, load)
+
+
+def _kinds(skipped: list[str]) -> list[Kind]:
+    """Ours, Debian's etcd, and the 3.7.1 that the tests build, where Go is there."""
+    kinds = [Kind("kvstore", kvstore_server), Kind(f"etcd {etcd_version()}", etcd)]
+    binary = go_binary(ROOT / "tests" / "support" / "etcd371", "etcd-3.7.1")
+    if binary is None:
+        _skip(skipped, "etcd 3.7.1: no Go to build it with.")
+    else:
+        kinds.append(Kind("etcd 3.7.1", partial(etcd37, binary=binary)))
+    return kinds
 
 
 def _skip(skipped: list[str], reason: str) -> None:

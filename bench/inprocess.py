@@ -19,11 +19,7 @@ from pathlib import Path
 
 import kvstore
 from bench.report import Result
-from bench.servers import kvstore_server
-from kvstore.client.grpc import GrpcStore
 from kvstore.embedded.ranges import Range
-from kvstore.keys import KeyRange
-from kvstore.types import RangeOp
 
 __all__ = ["WORKLOADS", "Sizes"]
 
@@ -162,21 +158,6 @@ def many(directory: Path, sizes: Sizes) -> Iterator[Result]:
     yield _result("many", what, said["rss_mb"], "MB", 450.0 if full else None, note)
 
 
-def start(directory: Path, sizes: Sizes) -> Iterator[Result]:
-    times = []
-    for number in range(sizes.rounds):
-        place = directory / str(number)
-        place.mkdir()
-        begin = time.perf_counter()
-        with (
-            kvstore_server(place) as server,
-            GrpcStore(f"127.0.0.1:{server.port}", timeout_s=10) as client,
-        ):
-            client.range(RangeOp(KeyRange(b"k")))
-            times.append(time.perf_counter() - begin)
-    yield _result("start", "process start to first Range over gRPC, empty", min(times), "s", 0.5)
-
-
 WORKLOADS: dict[str, Callable[[Path, Sizes], Iterator[Result]]] = {
     "get": get,
     "put": put,
@@ -184,7 +165,6 @@ WORKLOADS: dict[str, Callable[[Path, Sizes], Iterator[Result]]] = {
     "durable-threads": durable_threads,
     "range": ranges,
     "many": many,
-    "start": start,
 }
 
 

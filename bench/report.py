@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -20,14 +19,18 @@ END = "<!-- measured: end -->"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One number, with the target it should reach or the number of etcd beside it."""
+    """One number, with what it should reach, or with the numbers of etcds beside it.
+
+    `target` is in `unit`; `target_ratio` is how many times as good as the first etcd it should be.
+    """
 
     workload: str
     what: str
     value: float
     unit: str
     target: float | None = None
-    peer: float | None = None
+    target_ratio: float | None = None
+    peers: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -38,19 +41,20 @@ class Result:
     @property
     def passed(self) -> bool | None:
         """None when there is no target."""
+        if self.target_ratio is not None and self.peers:
+            return round(self.ratio(next(iter(self.peers))), 2) >= self.target_ratio
         if self.target is None:
             return None
         return self.value >= self.target if self.is_rate else self.value <= self.target
 
-    @property
-    def ratio(self) -> float | None:
-        """How many times as good as etcd, above 1 is better; None without a peer."""
-        if not self.peer or not self.value:
-            return None
-        return self.value / self.peer if self.is_rate else self.peer / self.value
+    def ratio(self, peer: str) -> float:
+        """How many times as good as this etcd; above 1 is better."""
+        return self.value / self.peers[peer] if self.is_rate else self.peers[peer] / self.value
 
     @property
     def target_text(self) -> str:
+        if self.target_ratio is not None:
+            return f">= {_number(self.target_ratio)} x"
         if self.target is None:
             return ""
         sign = ">=" if self.is_rate else "<="
@@ -70,10 +74,9 @@ def _verdict(result: Result) -> str:
 def line(result: Result) -> str:
     """The result for a terminal."""
     text = f"{result.what:<58} {_number(result.value):>9} {result.unit:<7}"
-    if result.peer is not None:
-        ratio = f", ratio {result.ratio:.2f}" if result.ratio else ""
-        text += f" etcd {_number(result.peer)} {result.unit}{ratio}"
-    elif result.target is not None:
+    for peer, value in result.peers.items():
+        text += f" {peer} {_number(value)}, ratio {result.ratio(peer):.2f};"
+    if result.target_text:
         text += f" {result.target_text}: {_verdict(result)}"
     return text + (f" ({result.note})" if result.note else "")
 
@@ -81,7 +84,7 @@ def line(result: Result) -> str:
 def page(results: Sequence[Result], skipped: Sequence[str], facts: Sequence[str]) -> str:
     """The results in Markdown, without the marker lines."""
     lines = [*(f"- {fact}" for fact in facts), ""]
-    inside = [result for result in results if result.peer is None]
+    inside = [result for result in results if not result.peers]
     if inside:
         lines += ["| in process | measured | target | |", "|---|---|---|---|"]
         lines += [
@@ -90,16 +93,26 @@ def page(results: Sequence[Result], skipped: Sequence[str], facts: Sequence[str]
             for one in inside
         ]
         lines.append("")
-    served = [result for result in results if result.peer is not None]
+    served = [result for result in results if result.peers]
     if served:
-        lines += ["| served | kvstore | etcd | ratio |", "|---|---|---|---|"]
-        lines += [
-            f"| {_described(one)} | {_number(one.value)} {one.unit} "
-            f"| {_number(one.peer or 0)} {one.unit} | {one.ratio or 0:.2f} |"
-            for one in served
-        ]
+        peers = list(dict.fromkeys(name for one in served for name in one.peers))
+        columns = ["served", "kvstore"]
+        columns += [column for name in peers for column in (name, "ratio")]
+        lines += [f"| {' | '.join([*columns, 'target', ''])} |", f"|{'---|' * (len(columns) + 2)}"]
+        lines += [f"| {' | '.join(_beside(one, peers))} |" for one in served]
         lines.append("")
     return "\n".join([*lines, *(f"Skipped: {reason}" for reason in skipped)]).rstrip()
+
+
+def _beside(result: Result, peers: Sequence[str]) -> list[str]:
+    """The cells of one row."""
+    cells = [_described(result), f"{_number(result.value)} {result.unit}"]
+    for name in peers:
+        if name in result.peers:
+            cells += [f"{_number(result.peers[name])} {result.unit}", f"{result.ratio(name):.2f}"]
+        else:
+            cells += ["", ""]
+    return [*cells, result.target_text, _verdict(result)]
 
 
 def _described(result: Result) -> str:
@@ -126,8 +139,7 @@ def machine(directory: Path) -> list[str]:
         f"{os.cpu_count()} cores, {_cpu_model()}, {platform.system()} {kernel}; load, "
         "clients and servers share the cores: trust the ratios.",
         f"Writing 4 KiB and waiting for the disk takes {sync_us(directory):,.0f} µs.",
-        f"Python {platform.python_version()}, LMDB {version}, grpcio {grpc.__version__}, "
-        f"{_etcd_version()}.",
+        f"Python {platform.python_version()}, LMDB {version}, grpcio {grpc.__version__}.",
     ]
 
 
@@ -138,14 +150,6 @@ def _cpu_model() -> str:
         return platform.machine()
     names = [each.partition(":")[2].strip() for each in lines if each.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _etcd_version() -> str:
-    try:
-        done = subprocess.run(["etcd", "--version"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "no etcd"
-    return "etcd " + done.stdout.partition("\n")[0].rpartition(" ")[2]
 
 
 def sync_us(directory: Path, rounds: int = 30) -> float:

@@ -19,9 +19,12 @@ __all__ = [
     "Running",
     "StartFailed",
     "etcd",
+    "etcd37",
+    "etcd_version",
     "free_port",
     "is_installed",
     "kvstore_server",
+    "resident_mb",
     "wait_for_port",
 ]
 
@@ -35,6 +38,10 @@ class Running(NamedTuple):
     port: int
     pid: int
 
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
 
 class StartFailed(Exception):
     """The child ended, or took no connection in time; the text holds the end of its log."""
@@ -42,6 +49,12 @@ class StartFailed(Exception):
 
 def is_installed(command: str) -> bool:
     return shutil.which(command) is not None
+
+
+def etcd_version() -> str:
+    """Of the etcd on PATH: `3.4.23`."""
+    done = subprocess.run(["etcd", "--version"], capture_output=True, text=True, timeout=10)
+    return done.stdout.partition("\n")[0].rpartition(" ")[2]
 
 
 def free_port() -> int:
@@ -53,7 +66,7 @@ def free_port() -> int:
 
 @contextmanager
 def kvstore_server(directory: Path) -> Iterator[Running]:
-    """`kvstore serve` on a new data directory, when it takes connections."""
+    """`kvstore serve` on the data in `directory`, when it takes connections."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(directory / "kvstore")]
@@ -63,15 +76,27 @@ def kvstore_server(directory: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def etcd(directory: Path) -> Iterator[Running]:
-    """A real etcd of one member on a new data directory, with its defaults otherwise."""
+def etcd(directory: Path, binary: Path = Path("etcd")) -> Iterator[Running]:
+    """A real etcd of one member on the data in `directory`, with its defaults otherwise."""
     port = free_port()
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
-    command = ["etcd", "--data-dir", str(directory / "etcd"), "--log-outputs", "stderr"]
+    command = [str(binary), "--data-dir", str(directory / "etcd"), "--log-outputs", "stderr"]
     command += ["--logger", "zap", "--log-level", "error"]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
     command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
     command += ["--initial-cluster", f"default={peer}"]
+    with _running(command, directory / "etcd.log", port) as running:
+        yield running
+
+
+@contextmanager
+def etcd37(directory: Path, binary: Path) -> Iterator[Running]:
+    """The same for `tests/support/etcd371`, whose flags are few and whose defaults are short."""
+    port = free_port()
+    command = [str(binary), "--data-dir", str(directory / "etcd")]
+    command += ["--listen-client-url", f"http://127.0.0.1:{port}"]
+    command += ["--listen-peer-url", f"http://127.0.0.1:{free_port()}"]
+    command += ["--heartbeat-interval", "100", "--election-timeout", "1000"]
     with _running(command, directory / "etcd.log", port) as running:
         yield running
 
@@ -114,6 +139,13 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         time.sleep(0.002)
     raise StartFailed(f"{process.args!r} took no connection in {START_TIMEOUT_S} s")
+
+
+def resident_mb(pid: int) -> float:
+    """VmRSS; of ours that counts the pages of LMDB's file that are in memory, too."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(each for each in status.splitlines() if each.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

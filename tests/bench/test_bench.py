@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import inprocess
+from bench import inprocess, served
+from bench.__main__ import SERVED
+from bench.peers import Kind, Load, started
 from bench.report import BEGIN, END, Result, line, page, rewrite
+from bench.servers import kvstore_server
 
+OUT_OF_TESTS = {"check-perf", *served.WORKLOADS}
+"""A minute each, and a program that tests need not have."""
+TINY_LOAD = Load(
+    seconds=0.05,
+    rounds=1,
+    clients=(2,),
+    watch_s=0.1,
+    many_watchers=100,
+    watched_puts=5,
+    idle_connections=2,
+    idle_watches=3,
+    listed=1_000,
+    kept=200,
+)
 TINY = inprocess.Sizes(
     rounds=1, keys=20, gets=20, puts=20, writers=3, durable_s=0.02, listed=600, many=200
 )
@@ -21,6 +39,20 @@ def test_a_workload_gives_its_results(name: str, tmp_path: Path) -> None:
     assert results
     assert {name} == {result.workload for result in results}
     assert all(result.value > 0 for result in results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SERVED.keys() - OUT_OF_TESTS))
+def test_a_served_workload_gives_its_results(name: str, tmp_path: Path) -> None:
+    """Against ours twice."""
+    kinds = [Kind("kvstore", kvstore_server), Kind("other", kvstore_server)]
+    place = tmp_path / "data"
+    place.mkdir()
+    with started(kinds, tmp_path / "servers") as peers:
+        results = list(SERVED[name](peers, place, TINY_LOAD))
+    assert results
+    assert {name} == {result.workload for result in results}
+    assert all(result.value > 0 and result.peers["other"] > 0 for result in results)
 
 
 class TestResult:
@@ -36,8 +68,13 @@ class TestResult:
         assert rate(10).passed is None
 
     def test_the_ratio_is_above_one_when_etcd_is_worse(self) -> None:
-        assert rate(10, peer=5).ratio == 2
-        assert time(5, peer=10).ratio == 2
+        assert rate(10, peer=5).ratio("etcd") == 2
+        assert time(5, peer=10).ratio("etcd") == 2
+
+    def test_a_target_beside_etcd_is_a_ratio(self) -> None:
+        assert rate(10, peer=5, target_ratio=2).passed
+        assert rate(9, peer=5, target_ratio=2).passed is False
+        assert rate(9, target_ratio=2).passed is None
 
     def test_a_missed_target_stands_out(self) -> None:
         assert ">= 10.0 /s: FAIL" in line(rate(9, target=10))
@@ -54,7 +91,8 @@ class TestPage:
         assert written.endswith("\nafter\n")
         assert "old" not in written
         assert "| work | 10.0 /s | >= 10.0 /s | pass |" in written
-        assert "| work | 5.00 ms | 10.0 ms | 2.00 |" in written
+        assert "| served | kvstore | etcd | ratio | target |  |" in written
+        assert "| work | 5.00 ms | 10.0 ms | 2.00 |  |  |" in written
         assert "Skipped: one: why." in written
 
     def test_a_page_without_marker_lines_is_left_alone(self, tmp_path: Path) -> None:
@@ -65,9 +103,14 @@ class TestPage:
         assert path.read_text() == "a page\n"
 
 
-def rate(value: float, target: float | None = None, peer: float | None = None) -> Result:
-    return Result(workload="w", what="work", value=value, unit="/s", target=target, peer=peer)
+def rate(value: float, **more: Any) -> Result:
+    return result(value, "/s", **more)
 
 
-def time(value: float, target: float | None = None, peer: float | None = None) -> Result:
-    return Result(workload="w", what="work", value=value, unit="ms", target=target, peer=peer)
+def time(value: float, **more: Any) -> Result:
+    return result(value, "ms", **more)
+
+
+def result(value: float, unit: str, peer: float | None = None, **more: Any) -> Result:
+    peers = {} if peer is None else {"etcd": peer}
+    return Result(workload="w", what="work", value=value, unit=unit, peers=peers, **more)

@@ -1,0 +1,167 @@
+"""Lists of all objects of a prefix, and how long others wait meanwhile.
+
+A list takes until its last byte is there: what decoding costs is the client's own. Those who wait
+are a client in a process of its own that reads one key again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from struct import Struct
+
+from bench.kubernetes import OBJECT
+from bench.peers import Load, Peers, Workload, compared
+from bench.report import Result
+from bench.servers import Running
+from kvstore.bench.awaited import CallFailed, connect, unary
+from kvstore.bench.blocks import OK, Status
+from kvstore.bench.http2 import Call, Connection, Method
+from kvstore.client.grpc import GrpcStore
+from kvstore.client.messages import range_request
+from kvstore.keys import KeyRange
+from kvstore.proto import rpc_pb2
+from kvstore.types import PutOp, RangeOp, Txn
+
+__all__ = ["WORKLOADS"]
+
+RANGE, RANGE_STREAM = Method("/etcdserverpb.KV/Range"), Method("/etcdserverpb.KV/RangeStream")
+LISTED = KeyRange(b"/registry/listed/", b"/registry/listed0")
+_prefix = Struct(">BI")
+ROOT = Path(__file__).parents[1]
+
+List = Callable[[Connection, Load], Awaitable[int]]
+"""Lists everything once; returns how many objects there were."""
+
+
+def listing(peers: Peers, directory: Path, load: Load) -> Iterator[Result]:
+    """In one Range, in pages at one revision, and in a RangeStream where the server has that."""
+    for server in peers.running.values():
+        _fill(server, load.listed)
+    streaming = [name for name, server in peers.running.items() if asyncio.run(_streams(server))]
+    every = list(peers.running)
+    what = f"list of {load.listed:,} x 1 KB"
+    for how, make, target, names in (
+        ("one Range", _whole, 2, every),
+        (f"pages of {load.page_keys}", _paged, 3, every),
+        ("RangeStream", _streamed, 2, streaming),
+    ):
+
+        def measure(server: Running, make: List = make) -> Sequence[float]:
+            return _list(server, make, load)
+
+        times, waits = peers.by_turns(2 * load.rounds, measure, names)
+        yield compared("served-list", f"{what}, {how}", times, "ms", target)
+        wait = f"{what}, {how}: longest wait of a Range meanwhile"
+        yield compared("served-list", wait, waits, "ms")
+
+
+WORKLOADS: dict[str, Workload] = {"served-list": listing}
+
+
+def _fill(server: Running, objects: int) -> None:
+    with GrpcStore(server.target, timeout_s=30) as client:
+        for begin in range(0, objects, 100):
+            numbers = range(begin, min(begin + 100, objects))
+            puts = [PutOp(LISTED.key + b"%08d" % number, OBJECT) for number in numbers]
+            client.txn(Txn(success=puts))
+
+
+def _list(server: Running, make: List, load: Load) -> Sequence[float]:
+    """Milliseconds of the list, and of the longest wait of those who read meanwhile."""
+    command = [sys.executable, "-m", "bench.waiting", server.target]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as waiting:
+        assert waiting.stdin is not None
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "ready\n"
+        took_s = asyncio.run(_timed(server, make, load))
+        waiting.stdin.close()
+        longest_s = float(waiting.stdout.readline())
+    return [took_s * 1e3, longest_s * 1e3]
+
+
+async def _timed(server: Running, make: List, load: Load) -> float:
+    connection = await connect(server.target)
+    begin = time.monotonic()
+    try:
+        async with asyncio.timeout(60):
+            found = await make(connection, load)
+        # What was decoded of the last answer is in this; of one Range, nothing.
+        took_s = connection.now - begin
+    finally:
+        connection.close()
+    assert found == load.listed, found
+    return took_s
+
+
+async def _whole(connection: Connection, load: Load) -> int:
+    answer = await unary(connection, RANGE, _request(LISTED))
+    return len(rpc_pb2.RangeResponse.FromString(answer).kvs)
+
+
+async def _paged(connection: Connection, load: Load) -> int:
+    key, revision, found, more = LISTED.key, 0, 0, True
+    while more:
+        keys = KeyRange(key, LISTED.range_end)
+        answer = await unary(connection, RANGE, _request(keys, load.page_keys, revision))
+        response = rpc_pb2.RangeResponse.FromString(answer)
+        found += len(response.kvs)
+        key, more = response.kvs[-1].key + b"\x00", response.more
+        revision = revision or response.header.revision
+    return found
+
+
+async def _streamed(connection: Connection, load: Load) -> int:
+    body = await _pieces(connection, LISTED)
+    found = at = 0
+    while at < len(body):
+        _, size = _prefix.unpack_from(body, at)
+        at += _prefix.size + size
+        response = rpc_pb2.RangeStreamResponse.FromString(body[at - size : at])
+        found += len(response.range_response.kvs)
+    return found
+
+
+async def _pieces(connection: Connection, keys: KeyRange) -> memoryview:
+    """The answer of a RangeStream: messages, five bytes of gRPC before each. Raises CallFailed."""
+    call = _Streamed()
+    connection.call(call, RANGE_STREAM, _request(keys))
+    return memoryview(await call.whole)
+
+
+class _Streamed(Call):
+    """To the client of the benchmark a call with one request is unary, whatever comes back."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def ended(self, status: Status) -> None:
+        if status is OK:
+            self.whole.set_result(self.body or b"")
+        else:
+            self.whole.set_exception(CallFailed(status))
+
+
+async def _streams(server: Running) -> bool:
+    """Whether the server has RangeStream."""
+    connection = await connect(server.target)
+    try:
+        await _pieces(connection, KeyRange(b"any"))
+        return True
+    except CallFailed:
+        return False
+    finally:
+        connection.close()
+
+
+def _request(keys: KeyRange, limit: int = 0, revision: int = 0) -> bytes:
+    return range_request(RangeOp(keys, limit=limit, revision=revision)).SerializeToString()
