@@ -83,8 +83,10 @@ class Storage:
     def lease_grant(self, request: rpc_pb2.LeaseGrantRequest) -> rpc_pb2.LeaseGrantResponse:
         return self._lease_grant(request, timeout=PATIENCE_S, metadata=UNARY_METADATA)
 
-    def status(self, request: rpc_pb2.StatusRequest) -> rpc_pb2.StatusResponse:
-        return self._status(request, timeout=PATIENCE_S, metadata=UNARY_METADATA)
+    def status(
+        self, request: rpc_pb2.StatusRequest, timeout_s: float = PATIENCE_S
+    ) -> rpc_pb2.StatusResponse:
+        return self._status(request, timeout=timeout_s, metadata=UNARY_METADATA)
 
     def range_stream(self, request: rpc_pb2.RangeRequest) -> Iterator[rpc_pb2.RangeStreamResponse]:
         return self._range_stream(request, timeout=PATIENCE_S, metadata=UNARY_METADATA)

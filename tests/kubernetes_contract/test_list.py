@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import grpc
 import pytest
 
 from kvstore.proto import kv_pb2, rpc_pb2
 from tests.kubernetes_contract import shapes
+from tests.kubernetes_contract.refusals import COMPACTED, FUTURE, refusal
 from tests.kubernetes_contract.storage import Storage
-
-COMPACTED = "etcdserver: mvcc: required revision has been compacted"
-FUTURE = "etcdserver: mvcc: required revision is a future revision"
 
 
 def pages(
@@ -30,12 +27,6 @@ def pages(
 
 def objects(found: list[rpc_pb2.RangeResponse]) -> list[kv_pb2.KeyValue]:
     return [kv for page in found for kv in page.kvs]
-
-
-def refusal(storage: Storage, request: rpc_pb2.RangeRequest) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as refused:
-        storage.range(request)
-    return refused.value.code(), refused.value.details()
 
 
 class TestPages:
@@ -152,7 +143,7 @@ class TestExactRevision:
     ) -> None:
         at = storage.create(prefix + b"a") + 1000
         for request in (shapes.list_page(prefix, revision=at), shapes.get(prefix + b"a", at)):
-            assert refusal(storage, request) == (grpc.StatusCode.OUT_OF_RANGE, FUTURE)
+            assert refusal(storage.range, request) == FUTURE
 
     def test_page_after_a_compaction_is_refused_in_these_words(
         self, storage: Storage, prefix: bytes
@@ -163,7 +154,7 @@ class TestExactRevision:
         storage.compact(shapes.compact(compacted))
         at = shapes.continue_key(first.kvs[-1].key)
         request = shapes.list_page(prefix, limit=2, revision=first.header.revision, continue_at=at)
-        assert refusal(storage, request) == (grpc.StatusCode.OUT_OF_RANGE, COMPACTED)
+        assert refusal(storage.range, request) == COMPACTED
         # What the API server does then: it goes on without a revision.
         page = storage.range(shapes.list_page(prefix, limit=2, continue_at=at))
         assert (len(page.kvs), page.count, page.more) == (2, 4, True)

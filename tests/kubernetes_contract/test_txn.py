@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
-import pytest
-
 from kvstore.proto import rpc_pb2
 from tests.kubernetes_contract import shapes
 from tests.kubernetes_contract.storage import Storage
@@ -146,27 +143,3 @@ class TestDelete:
         longer = storage.create(prefix + b"a-longer")
         storage.delete(prefix + b"a", storage.create(prefix + b"a"))
         assert longer == storage.range(shapes.get(prefix + b"a-longer")).kvs[0].mod_revision
-
-
-class TestSizes:
-    LIMIT = 1_572_864
-
-    def test_object_just_below_the_limit_is_stored(self, storage: Storage, prefix: bytes) -> None:
-        # The limit is of the whole request: the key and the frame count too.
-        value = b"v" * (self.LIMIT - 1024)
-        created = storage.create(prefix + b"a", value)
-        assert value == storage.range(shapes.get(prefix + b"a")).kvs[0].value
-        storage.delete(prefix + b"a", created)
-
-    def test_larger_one_is_refused_in_these_words_and_leaves_no_trace(
-        self, storage: Storage, prefix: bytes
-    ) -> None:
-        created = storage.create(prefix + b"a", b"1")
-        large = b"v" * self.LIMIT
-        for key, expected in ((prefix + b"a", created), (prefix + b"b", 0)):
-            with pytest.raises(grpc.RpcError) as refused:
-                storage.txn(shapes.optimistic_put(key, large, expected))
-            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-            assert refused.value.details() == "etcdserver: request is too large"
-        assert created == storage.revision()
-        assert storage.range(shapes.get(prefix + b"a")).kvs[0].value == b"1"
