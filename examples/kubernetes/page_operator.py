@@ -53,7 +53,9 @@ def publish(
         "metadata": {"name": f"page-{name}"},
         "data": {"text": "".join(f"{line}\n" for line in [spec["title"], *lines])},
     }
-    kopf.adopt(configmap, owner=body)
+    # Not `kopf.adopt`, which copies the labels, too: those of a Page that a GitOps loop applied say
+    # that the loop may prune it, and its ConfigMap is in no commit.
+    kopf.append_owner_reference(configmap, owner=body)
     client.CoreV1Api().patch_namespaced_config_map(
         configmap["metadata"]["name"],
         namespace,
