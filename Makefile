@@ -3,6 +3,7 @@
 # make check   its quick part: format, lint, types, import directions
 # make proto   the modules of kvstore.proto, from protos/
 # make kubernetes       the programs of Kubernetes, built with Go (a quarter of an hour, once)
+# make example-kubernetes  a control plane, an operator and GitOps on the store, told line by line
 # make test-kubernetes  the proofs with them, which are not part of `make test`
 # make bench   the benchmarks                        ARGS go to `python -m bench`
 # make clean   remove what the others made
@@ -22,7 +23,7 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 		&& echo $$python && break; done)
 SUDO = $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: serve test check proto kubernetes test-kubernetes bench clean etcd
+.PHONY: serve test check proto kubernetes example-kubernetes test-kubernetes bench clean etcd
 
 serve: $(PACKAGE)
 	@$(BIN)/kvstore serve $(ARGS)
@@ -41,6 +42,10 @@ proto: $(DEV)
 
 kubernetes: $(DEV)
 	$(BIN)/python -m tests.kubernetes.build
+
+# It builds the one version that it needs, as `make kubernetes` builds them all.
+example-kubernetes: $(KUBERNETES)
+	@$(BIN)/python -m examples.kubernetes.story $(ARGS)
 
 test-kubernetes: kubernetes $(KUBERNETES)
 	CI=true $(BIN)/python -m pytest tests/kubernetes $(ARGS)

@@ -2,7 +2,9 @@
 
 install_pages(cluster)                      the custom resource Page is served
 with page_operator(cluster) as operator:    kopf with the operator, its log at operator.log()
-with gitops(cluster, repository):           the loop over a local git repository
+with gitops(cluster, repository, ...):      the loop over a local git repository
+
+Both programs are users of their own, `operator` and `gitops`: the API server tells them apart.
 """
 
 from __future__ import annotations
@@ -66,8 +68,9 @@ def gitops(
 
 @contextmanager
 def _running(cluster: Cluster, name: str, arguments: Sequence[str]) -> Iterator[ChildProcess]:
-    kubectl = cluster.kubectl
-    env = {"KUBECONFIG": str(kubectl.kubeconfig), "HOME": str(cluster.directory / "home")}
+    user = cluster.credentials.client(name, organization="system:masters")
+    kubeconfig = cluster.credentials.kubeconfig(name, cluster.api_server.url, user)
+    env = {"KUBECONFIG": str(kubeconfig), "HOME": str(cluster.directory / "home")}
     child = ChildProcess([sys.executable, *arguments], cluster.directory / f"{name}.log", env)
     try:
         yield child
