@@ -78,3 +78,8 @@ CHECKPOINT_SLICE_ROWS: Final = 100
 """A checkpoint lets others run after this many rows."""
 CHECKPOINT_PAUSE_S: Final = 0.001
 """For this long; without a pause when somebody waits for it."""
+
+RECORDED_SHAPES: Final = 1000
+"""Different shapes of calls that --debug-record-calls tells apart; all more count as one."""
+RECORDED_SHAPE_CHARS: Final = 1000
+"""A longer one is cut."""

@@ -51,8 +51,9 @@ class GrpcStore:
     cause of either is the grpc.RpcError. A txn of one put or delete and nothing else goes out as
     that call, as etcd's clients send it. Safe to use from many threads.
 
-    `timeout_s` bounds every call but watches; `metadata` goes with every call. `last_header` is the
-    header of the last answer of any thread, None before the first.
+    `timeout_s` bounds every call but watches; `metadata` goes with every call; `options` are added to
+    those of the channel. `last_header` is the header of the last answer of any thread, None before
+    the first.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class GrpcStore:
         timeout_s: float | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
         self.target = target
         self.timeout_s = timeout_s
@@ -69,10 +71,11 @@ class GrpcStore:
         self._metadata = tuple(metadata)
         self._closed = False
         self._watches: WeakSet[GrpcWatchStream] = WeakSet()
+        options = (*_OPTIONS, *options)
         self._channel = (
-            grpc.insecure_channel(target, options=_OPTIONS)
+            grpc.insecure_channel(target, options=options)
             if credentials is None
-            else grpc.secure_channel(target, credentials, options=_OPTIONS)
+            else grpc.secure_channel(target, credentials, options=options)
         )
 
     def __repr__(self) -> str:

@@ -33,6 +33,7 @@ from kvstore.store.identity import Identity, load_identity
 from kvstore.store.options import StoreOptions
 
 if TYPE_CHECKING:
+    from kvstore.server.recording import CallRecord
     from kvstore.server.tls import ServerTls
 
 __all__ = ["Server", "run", "serve"]
@@ -78,7 +79,10 @@ class Server:
                 headers = Headers(identity.cluster_id, identity.member_id, identity.raft_term)
                 methods = build_methods(store, headers, _settings(config))
                 stats = CallStats(methods, timed=config.metrics == "extensive")
-                pages = HttpSide(config, store, headers, methods, stats)
+                record = _record(config)
+                if record is not None:
+                    methods, stats.unknown = record.wrapped(methods), record.unknown
+                pages = HttpSide(config, store, headers, methods, stats, record)
                 for transport in {client, http}:
                     await transport.start(methods, stats, pages.connection)
             except BaseException:
@@ -251,6 +255,14 @@ def _store_options(config: Config) -> StoreOptions:
         compaction_batch_limit=config.compaction_batch_limit_keys,
         compaction_sleep_s=config.compaction_sleep_interval_s,
     )
+
+
+def _record(config: Config) -> CallRecord | None:
+    if not config.debug_record_calls:
+        return None
+    from kvstore.server.recording import CallRecord  # a server without it does not wait for it
+
+    return CallRecord()
 
 
 def _settings(config: Config) -> Settings:

@@ -16,6 +16,7 @@ from kvstore.server.stats import CallStats
 from kvstore.store.aio import LoopStore
 
 if TYPE_CHECKING:
+    from kvstore.server.recording import CallRecord
     from kvstore.server.transports.http1.connection import Http1Connection
     from kvstore.server.transports.http1.messages import Site
     from kvstore.server.transports.interface import Face
@@ -31,9 +32,10 @@ class HttpSide:
         headers: Headers,
         methods: MethodTable,
         stats: CallStats,
+        record: CallRecord | None,
     ) -> None:
         self._config, self._store, self._headers = config, store, headers
-        self._methods, self._stats = methods, stats
+        self._methods, self._stats, self._record = methods, stats, record
         self._sites: dict[bool, Site] = {}
 
     def connection(self, face: Face, connections: set[Http1Connection]) -> Http1Connection:
@@ -62,5 +64,6 @@ class HttpSide:
             metrics=metrics.render,
             health=metrics.health,
             own_version=version("kvstore"),
+            record=self._record,
         )
         self._sites = {False: build_site(parts), True: build_metrics_site(parts)}

@@ -5,7 +5,7 @@ One owner adds to each (the event loop), so there is no lock; a reader sees each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kvstore.server.method import Kind, Method
 from kvstore.server.status import Code
@@ -47,3 +47,5 @@ class CallStats:
         """Open now, of HTTP/2."""
         self.http1_connections = 0
         """Open now, of HTTP/1.1."""
+        self.unknown: Callable[[str], None] = lambda path: None
+        """Told of each call of a method that is not in the table."""

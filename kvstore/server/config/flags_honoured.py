@@ -271,4 +271,13 @@ OWN: Final = (
         choices=("native", "grpcio"),
         is_own=True,
     ),
+    Flag(
+        "debug-record-calls",
+        BOOL,
+        "false",
+        Kind.HONOURED,
+        "Not in etcd",
+        "Count calls by what they ask for and how they are answered, and serve it as /debug/calls.",
+        is_own=True,
+    ),
 )

@@ -111,6 +111,7 @@ class Config:
     """`*` alone for every host."""
     metrics: Literal["basic", "extensive"]
     enable_pprof: bool
+    debug_record_calls: bool
     log_level: str
     log_format: Literal["text", "json"]
     log_outputs: tuple[str, ...]

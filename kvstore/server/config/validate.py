@@ -113,6 +113,7 @@ def make_config(source: Source) -> Config:
         host_whitelist=frozenset(values["host-whitelist"] or ("*",)),
         metrics=_read_metrics(values, warnings),
         enable_pprof=values["enable-pprof"],
+        debug_record_calls=values["debug-record-calls"],
         log_level=values["log-level"],
         log_format="json" if values["log-format"] == "json" else "text",
         log_outputs=tuple(dict.fromkeys(values["log-outputs"] or ("default",))),

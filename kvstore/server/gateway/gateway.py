@@ -53,6 +53,7 @@ class Gateway:
         )
 
     def _refuse_unknown(self, answer: Answer, route: str) -> None:
+        self._stats.unknown(route)
         text = unknown_method(self._methods, route)
         status = status_of(StatusError(Code.UNIMPLEMENTED, text))
         if route in STREAMS:

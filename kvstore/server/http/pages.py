@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
+from kvstore.server.recording import CallRecord
 from kvstore.server.services.maintenance import API_VERSION, STORAGE_VERSION
 from kvstore.server.transports.http1.messages import Fields, Request
 
@@ -13,6 +14,7 @@ __all__ = [
     "TEXT",
     "Page",
     "Reply",
+    "calls_page",
     "error",
     "get_only",
     "metrics_page",
@@ -64,6 +66,16 @@ def version_page(own_version: str) -> Page:
     }
     body = json.dumps(versions, separators=(",", ":")).encode()
     return get_only(lambda request: Reply(200, [("Content-Type", "application/json")], body))
+
+
+def calls_page(record: CallRecord) -> Page:
+    """How often each shape was seen, in their order."""
+
+    def page(request: Request) -> Reply:
+        body = json.dumps(record.counts, sort_keys=True, indent=1).encode() + b"\n"
+        return Reply(200, [("Content-Type", "application/json")], body)
+
+    return get_only(page)
 
 
 def metrics_page(render: Callable[[str], tuple[str, bytes]]) -> Page:

@@ -20,9 +20,10 @@ from kvstore.server.header import Headers
 from kvstore.server.http.access import Access
 from kvstore.server.http.debug_vars import debug_vars_page
 from kvstore.server.http.health import CheckedStore, health_pages
-from kvstore.server.http.pages import Page, Reply, metrics_page, not_found, version_page
+from kvstore.server.http.pages import Page, Reply, calls_page, metrics_page, not_found, version_page
 from kvstore.server.method import MethodTable
 from kvstore.server.metrics import HealthStats
+from kvstore.server.recording import CallRecord
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http1.messages import Answer, Handler
 from kvstore.types import StoreStatus
@@ -53,6 +54,8 @@ class SiteParts:
     own_version: str
     alarms: Callable[[], Iterable[str]] = tuple
     """The names of the alarms that are raised."""
+    record: CallRecord | None = None
+    """Served as /debug/calls."""
 
 
 def build_site(parts: SiteParts) -> PageSite:
@@ -67,6 +70,8 @@ def build_site(parts: SiteParts) -> PageSite:
         "/version": version_page(parts.own_version),
         "/debug/vars": debug_vars_page(parts.headers, parts.store.status),
     }
+    if parts.record is not None:
+        pages["/debug/calls"] = calls_page(parts.record)
     return PageSite(pages, gateway, Access(config.cors_origins, config.host_whitelist))
 
 

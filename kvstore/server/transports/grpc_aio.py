@@ -99,7 +99,7 @@ class GrpcTransport:
     ) -> None:
         self._methods, self._stats = methods, stats
         self._handlers = {path: self._handler(method) for path, method in methods.items()}
-        self._server.add_generic_rpc_handlers((_Router(methods, self._handlers),))
+        self._server.add_generic_rpc_handlers((_Router(methods, self._handlers, stats),))
         await self._server.start()
 
     async def drain(self, grace_s: float) -> None:
@@ -213,9 +213,12 @@ class _Router(grpc.GenericRpcHandler):
     """Finds the handler of a path; what is not in the table is answered as Go's library does."""
 
     def __init__(
-        self, methods: MethodTable, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+        self,
+        methods: MethodTable,
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]],
+        stats: CallStats,
     ) -> None:
-        self._methods, self._handlers = methods, handlers
+        self._methods, self._handlers, self._stats = methods, handlers, stats
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -228,6 +231,7 @@ class _Router(grpc.GenericRpcHandler):
         text = unknown_method(self._methods, path)
 
         async def refuse(messages: AsyncIterator[bytes], context: _Context) -> None:
+            self._stats.unknown(path)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
 
         return grpc.stream_stream_rpc_method_handler(refuse)

@@ -137,7 +137,7 @@ class TestTable:
         assert FLAGS[name].alias_of == target
 
     def test_there_is_nothing_else_of_etcd_3_7(self) -> None:
-        ours = {"in-memory", "transport"}
+        ours = {"in-memory", "transport", "debug-record-calls"}
         older = {flag.name for flag in FLAGS.values() if flag.group == "Older names"}
         old_refused = {"discovery", "discovery-proxy", "experimental-enable-v2v3"}
         rest = set(FLAGS) - older - ours - set(LEGACY) - old_refused

@@ -238,7 +238,9 @@ class Calls:
     def refuse(self, stream: Stream, head: CallHead) -> None:
         """Answer a call that no handler sees."""
         assert head.refusal is not None
-        code, message, http_status = head.refusal
+        code, message, http_status, unknown = head.refusal
+        if unknown:
+            self.service.stats.unknown(unknown)
         self.connection.send_end(
             stream,
             refusal_block(code, message, http_status=http_status, content_type=head.content_type),

@@ -36,6 +36,8 @@ class Refusal(NamedTuple):
     code: Code
     message: str
     http_status: int = 200
+    unknown: str = ""
+    """The path of a method that there is not."""
 
 
 class CallHead:
@@ -101,7 +103,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
     path = _shown(values[b":path"])
     method = methods.get(path)
     if method is None:
-        head.refusal = Refusal(Code.UNIMPLEMENTED, unknown_method(methods, path))
+        head.refusal = Refusal(Code.UNIMPLEMENTED, unknown_method(methods, path), unknown=path)
         return head
     head.method, head.stats = method, stats.methods[path]
     head.parse, head.handler = method.request.FromString, method.handler

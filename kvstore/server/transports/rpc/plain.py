@@ -32,7 +32,7 @@ class PlainCall:
         if not is_end or self.is_done:
             return
         self.is_done = True
-        code, message, http_status = self._refusal
+        code, message, http_status, _ = self._refusal
         head = [(b":status", b"%d" % http_status), (b"content-type", b"text/plain; charset=utf-8")]
         connection.send_headers(self._stream, encode_fields(head))
         connection.send_data(self._stream, message.encode("utf-8", "surrogateescape") + b"\n")
