@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from kvstore.proto import rpc_pb2
 from tests.kubernetes_contract import shapes
+from tests.kubernetes_contract.conftest import Server
 from tests.kubernetes_contract.refusals import COMPACTED, FUTURE, NO_RANGE_STREAM, refusal
 from tests.kubernetes_contract.storage import Storage
 from tests.kubernetes_contract.targets import has_range_stream
@@ -126,6 +129,13 @@ class TestOneRevision:
 
 @has_range_stream
 class TestRefusals:
+    @pytest.fixture
+    def slow(self, server: Server) -> Iterator[Storage]:
+        """Its window stays small: left alone gRPC widens it until all of a list fits."""
+        slow = Storage(server.target, [("grpc.http2.bdp_probe", 0)])
+        yield slow
+        slow.close()
+
     def test_compacted_and_future_revisions_are_refused_as_in_a_list(
         self, storage: Storage, prefix: bytes
     ) -> None:
@@ -138,11 +148,11 @@ class TestRefusals:
         assert merged(streamed(storage, request)).count == 21
 
     def test_compaction_meanwhile_ends_it_with_that_status(
-        self, storage: Storage, prefix: bytes
+        self, storage: Storage, prefix: bytes, slow: Storage
     ) -> None:
         # A server may have sent some chunks ahead, but not all of 16 MB.
         revisions = storage.fill(prefix, 64, b"v" * 256 * 1024)
-        stream = storage.range_stream(shapes.range_stream(prefix))
+        stream = slow.range_stream(shapes.range_stream(prefix))
         received = [next(iter(stream))]
         storage.compact(shapes.compact(storage.create(prefix + b"z")))
         assert refusal(received.extend, stream) == COMPACTED
