@@ -32,7 +32,7 @@ def revision(client: Any) -> int:
 
 def relative(answer: Any, start: int) -> Any:
     """An answer without what names the server, its revisions counted from `start`."""
-    if isinstance(answer, list):
+    if isinstance(answer, list | tuple):
         return [relative(each, start) for each in answer]
     if not isinstance(answer, dict):
         return answer

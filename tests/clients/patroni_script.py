@@ -118,7 +118,7 @@ def leader_race(join: Join) -> None:
     seen = eventually(two.get_cluster, lambda cluster: cluster.leader)
     assert (seen.leader.name, seen.leader.session) == ("one", one._lease)
     assert one.update_leader(one.get_cluster(), 4711, {"slot": 4700}, {"one": "http://one"})
-    seen = eventually(two.get_cluster, lambda cluster: cluster.status.last_lsn)
+    seen = eventually(two.get_cluster, lambda cluster: cluster.failsafe)
     assert (seen.status.last_lsn, seen.status.slots["slot"]) == (4711, 4700)
     assert seen.failsafe == {"one": "http://one"}
     # With another lease the key moves to it in a nested transaction.

@@ -72,3 +72,21 @@ def test_ours_passes(pair: Pair, client: str, check: str) -> None:
     assert outcomes(client, pair.etcd.target).get(saw) == outcomes(client, pair.ours.target).get(
         saw
     )
+
+
+@pytest.mark.parametrize("which", Pair._fields)
+def test_patroni_lives_through_a_restart(pair: Pair, which: str) -> None:
+    server = getattr(pair, which)
+    command = [sys.executable, str(SCRIPTS["patroni"]), server.target, "restart"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
+        try:
+            assert script.stdin is not None
+            assert script.stdout is not None
+            assert script.stdout.readline() == "restart\n"
+            server.restart()
+            said, log = script.communicate("restarted\n", timeout=RUN_DEADLINE_S)
+        finally:
+            script.kill()
+    assert said == "ok server_restart\n", log

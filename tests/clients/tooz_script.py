@@ -77,8 +77,13 @@ def members(start: Start) -> None:
     raises(coordination.GroupNotCreated, one.join_group(b"g").get)
     raises(coordination.GroupNotCreated, one.get_members(b"g").get)
     one.create_group(b"g").get()
+    seen: list[tuple[str, bytes]] = []
+    one.watch_join_group(b"g", lambda event: seen.append(("joined", event.member_id)))
+    one.watch_leave_group(b"g", lambda event: seen.append(("left", event.member_id)))
     one.join_group(b"g", {"weight": 1}).get()
+    one.run_watchers()
     two.join_group(b"g", b"plain").get()
+    one.run_watchers()
     raises(coordination.MemberAlreadyExist, one.join_group(b"g").get)
     assert one.get_members(b"g").get() == {b"one", b"two"}
     assert two.get_member_capabilities(b"g", b"one").get() == {"weight": 1}
@@ -87,23 +92,12 @@ def members(start: Start) -> None:
     raises(coordination.GroupNotEmpty, one.delete_group(b"g").get)
     two.leave_group(b"g").get()
     raises(coordination.MemberNotJoined, two.leave_group(b"g").get)
+    one.run_watchers()
+    assert seen == [("joined", b"one"), ("joined", b"two"), ("left", b"two")]
     # A member goes with the lease of its coordinator.
     one._membership_lease.revoke()
     assert two.get_members(b"g").get() == set()
     two.delete_group(b"g").get()
-
-
-def group_watchers(start: Start) -> None:
-    one, two = start(b"one"), start(b"two")
-    seen: list[tuple[str, bytes]] = []
-    one.create_group(b"g").get()
-    one.watch_join_group(b"g", lambda event: seen.append(("joined", event.member_id)))
-    one.watch_leave_group(b"g", lambda event: seen.append(("left", event.member_id)))
-    two.join_group(b"g").get()
-    one.run_watchers()
-    two.leave_group(b"g").get()
-    one.run_watchers()
-    assert seen == [("joined", b"two"), ("left", b"two")]
 
 
 @contextmanager
@@ -122,7 +116,7 @@ def connect(host: str, port: int) -> Iterator[Start]:
 
 if __name__ == "__main__":
     run_checks(
-        [start_and_heartbeat, locks, lock_ends_with_its_lease, groups, members, group_watchers],
+        [start_and_heartbeat, locks, lock_ends_with_its_lease, groups, members],
         connect,
         lambda start: start(b"cleaner").client.delete("\0", range_end="\0"),
     )
