@@ -413,4 +413,5 @@ if __name__ == "__main__":
             defragment, hashing, snapshot,
         ],
         lambda host, port: etcd3.client(host=host, port=port, timeout=DEADLINE_S),
+        lambda client: client.transaction([], [client.transactions.delete(b"\0", b"\0")], []),
     )  # fmt: skip

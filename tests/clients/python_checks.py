@@ -18,10 +18,16 @@ __all__ = ["raises", "run_checks"]
 CHECK_DEADLINE_S = 30.0
 
 
-def run_checks(checks: Iterable[Callable[..., Any]], connect: Callable[[str, int], Any]) -> None:
+def run_checks(
+    checks: Iterable[Callable[..., Any]],
+    connect: Callable[[str, int], Any],
+    empty: Callable[[Any], Any] | None = None,
+) -> None:
     """Call each check with a client of its own; the address is the argument of the program.
 
-    Prints `ok NAME` or `failed NAME: ERROR`, and the traceback of a failure on stderr.
+    `empty` has a client that is not asynchronous delete every key. Prints `ok NAME` or
+    `failed NAME: ERROR`, and the traceback of a failure on stderr. What a check returns
+    is printed before, as `saw NAME VALUE`, and must be the same of any two servers.
     """
     host, _, port = sys.argv[1].rpartition(":")
     for check in checks:
@@ -30,8 +36,11 @@ def run_checks(checks: Iterable[Callable[..., Any]], connect: Callable[[str, int
                 asyncio.run(_run_async(check, connect, host, int(port)))
             else:
                 with connect(host, int(port)) as client:
-                    client.transaction([], [client.transactions.delete(b"\0", b"\0")], [])
-                    check(client)
+                    assert empty is not None
+                    empty(client)
+                    seen = check(client)
+                    if seen is not None:
+                        print(f"saw {check.__name__} {seen!r}", flush=True)
         except Exception as error:
             traceback.print_exc()
             print(f"failed {check.__name__}: {error!r}".replace("\n", " "), flush=True)

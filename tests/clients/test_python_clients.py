@@ -1,4 +1,7 @@
-"""The Python clients `etcd3` and `aetcd` pass the same checks against ours and a real etcd."""
+"""The Python clients pass the same checks against ours and a real etcd.
+
+`etcd3` and `aetcd` speak gRPC; `etcd3gw`, `tooz` and Patroni live on the JSON gateway.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from tests.clients.servers import NOT_SERVED, Pair
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
-SCRIPTS = {"etcd3": HERE / "etcd3_script.py", "aetcd": HERE / "aetcd_script.py"}
+CLIENTS = ("etcd3", "aetcd", "etcd3gw", "tooz", "patroni")
+SCRIPTS = {client: HERE / f"{client}_script.py" for client in CLIENTS}
 RUN_DEADLINE_S = 120.0
 
 
@@ -28,7 +32,10 @@ def names(script: Path) -> list[str]:
 
 @cache
 def outcomes(client: str, target: str) -> dict[str, str]:
-    """Run a client's script against a server; the line of each check by its name."""
+    """Run a client's script against a server; the line of each check by its name.
+
+    What a check saw is in the line of `saw NAME`.
+    """
     # The messages of etcd3 are older than the compiled protobuf runtimes accept.
     environment = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
     done = subprocess.run(
@@ -40,11 +47,14 @@ def outcomes(client: str, target: str) -> dict[str, str]:
     )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith(("ok ", "failed "))]
-    return {line.split()[1].rstrip(":"): line for line in lines}
+    saw = [line for line in done.stdout.splitlines() if line.startswith("saw ")]
+    return {line.split()[1].rstrip(":"): line for line in lines} | {
+        " ".join(line.split()[:2]): line for line in saw
+    }
 
 
 CHECKS = [(client, check) for client, script in SCRIPTS.items() for check in names(script)]
-MISSING = {"alarms", "defragment", "hashing", "snapshot"}
+MISSING = {"alarms", "defragment", "hashing", "snapshot", "failed_precondition", "login"}
 
 
 @pytest.mark.parametrize(("client", "check"), CHECKS)
@@ -58,3 +68,25 @@ def test_a_real_etcd_passes(pair: Pair, client: str, check: str) -> None:
 )
 def test_ours_passes(pair: Pair, client: str, check: str) -> None:
     assert outcomes(client, pair.ours.target)[check] == f"ok {check}"
+    saw = f"saw {check}"
+    assert outcomes(client, pair.etcd.target).get(saw) == outcomes(client, pair.ours.target).get(
+        saw
+    )
+
+
+@pytest.mark.parametrize("which", Pair._fields)
+def test_patroni_lives_through_a_restart(pair: Pair, which: str) -> None:
+    server = getattr(pair, which)
+    command = [sys.executable, str(SCRIPTS["patroni"]), server.target, "restart"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
+        try:
+            assert script.stdin is not None
+            assert script.stdout is not None
+            assert script.stdout.readline() == "restart\n"
+            server.restart()
+            said, log = script.communicate("restarted\n", timeout=RUN_DEADLINE_S)
+        finally:
+            script.kill()
+    assert said == "ok server_restart\n", log
