@@ -51,9 +51,9 @@ class GrpcStore:
     cause of either is the grpc.RpcError. A txn of one put or delete and nothing else goes out as
     that call, as etcd's clients send it. Safe to use from many threads.
 
-    `timeout_s` bounds every call but watches; `metadata` goes with every call; `options` are added to
-    those of the channel. `last_header` is the header of the last answer of any thread, None before
-    the first.
+    `timeout_s` bounds every call but watches; `metadata` goes with every call; `options` are added
+    to those of the channel. `last_header` is the header of the last answer of any thread, None
+    before the first.
     """
 
     def __init__(
