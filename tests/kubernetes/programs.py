@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.kubernetes.build import Binaries
@@ -178,8 +178,7 @@ class ApiServer(Program):
             "service-account-key-file": str(known.service_accounts.cert_file),
             "service-account-signing-key-file": str(known.service_accounts.key_file),
         }
-        given = [f"--{name}={value}" for name, value in flags.items()]
-        return [str(self.binaries.apiserver), *given, *self.flags]
+        return _command(self.binaries.apiserver, flags, self.flags)
 
 
 class ControllerManager(Program):
@@ -223,5 +222,9 @@ class ControllerManager(Program):
             "service-account-private-key-file": str(known.service_accounts.key_file),
             "root-ca-file": str(known.authority.cert_file),
         }
-        given = [f"--{name}={value}" for name, value in flags.items()]
-        return [str(self.binaries.controller_manager), *given, *self.flags]
+        return _command(self.binaries.controller_manager, flags, self.flags)
+
+
+def _command(binary: Path, flags: Mapping[str, str], more: Sequence[str]) -> list[str]:
+    """A command line of Go's programs; of a flag that is given twice the later one counts."""
+    return [str(binary), *(f"--{name}={value}" for name, value in flags.items()), *more]
