@@ -123,7 +123,7 @@ async def _streamed(connection: Connection, load: Load) -> int:
     while at < len(body):
         _, size = _prefix.unpack_from(body, at)
         at += _prefix.size + size
-        response = rpc_pb2.RangeStreamResponse.FromString(body[at - size : at])
+        response = rpc_pb2.RangeStreamResponse.FromString(bytes(body[at - size : at]))
         found += len(response.range_response.kvs)
     return found
 
@@ -146,7 +146,7 @@ class _Streamed(Call):
 
     def ended(self, status: Status) -> None:
         if status is OK:
-            self.whole.set_result(self.body or b"")
+            self.whole.set_result(bytes(self.body or b""))
         else:
             self.whole.set_exception(CallFailed(status))
 

@@ -11,10 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-__all__ = ["BEGIN", "END", "Result", "line", "machine", "page", "rewrite", "sync_us"]
+__all__ = ["MEASURED", "Markers", "Result", "line", "machine", "page", "rewrite", "sync_us"]
 
-BEGIN = "<!-- measured: begin, written by `python -m bench --write` -->"
-END = "<!-- measured: end -->"
+
+class Markers:
+    """The lines between which a page keeps what `command` writes."""
+
+    def __init__(self, name: str, command: str) -> None:
+        self.begin = f"<!-- {name}: begin, written by `{command}` -->"
+        self.end = f"<!-- {name}: end -->"
+
+
+MEASURED = Markers("measured", "python -m bench --write")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +127,13 @@ def _described(result: Result) -> str:
     return f"{result.what} ({result.note})" if result.note else result.what
 
 
-def rewrite(path: Path, text: str) -> None:
+def rewrite(path: Path, text: str, markers: Markers = MEASURED) -> None:
     """Put `text` between the marker lines of a page. Raises ValueError when they are not there."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = path.read_text().partition(markers.begin)
+    _, end, after = rest.partition(markers.end)
     if not begin or not end:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise ValueError(f"{path} has no lines {markers.begin} and {markers.end}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def machine(directory: Path) -> list[str]:

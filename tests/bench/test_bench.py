@@ -10,7 +10,7 @@ import pytest
 from bench import inprocess, served
 from bench.__main__ import SERVED
 from bench.peers import Kind, Load, started
-from bench.report import BEGIN, END, Result, line, page, rewrite
+from bench.report import MEASURED, Result, line, page, rewrite
 from bench.servers import kvstore_server
 
 OUT_OF_TESTS = {"check-perf", *served.WORKLOADS}
@@ -83,7 +83,7 @@ class TestResult:
 class TestPage:
     def test_results_go_between_the_marker_lines(self, tmp_path: Path) -> None:
         path = tmp_path / "page.md"
-        path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+        path.write_text(f"before\n{MEASURED.begin}\nold\n{MEASURED.end}\nafter\n")
         text = page([rate(10, target=10), time(5, peer=10)], ["one: why."], ["a machine"])
         rewrite(path, text)
         written = path.read_text()
