@@ -9,23 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import grpc
-
 from bench.__main__ import PAGE
 from bench.peers import Kind
 from bench.report import Markers, machine, rewrite
-from bench.servers import Running, etcd, etcd_version, is_installed, kvstore_server, resident_mb
+from bench.sampling import Samples, sampled
+from bench.servers import Running, etcd, etcd_version, is_installed, kvstore_server
 from kvstore import bench
-from kvstore.proto import rpc_pb2
 
 __all__ = ["main"]
 
-SAMPLES = 10
 MARKERS = Markers("sustained", "python -m bench.sustained --write")
 TARGETS_MS: Mapping[str, float] = {
     "lease-update": 25,
@@ -44,8 +40,7 @@ class Held(NamedTuple):
     """What one server did, and what it weighed at even times."""
 
     result: bench.Result
-    memory_mb: list[float]
-    database_mb: list[float]
+    samples: Samples
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,31 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _hold(server: Running, tier: int, seconds: float) -> Held:
     """Samples begin with the load, which first makes the objects of the cluster."""
-    memory_mb: list[float] = []
-    database_mb: list[float] = []
-    ended = threading.Event()
-
-    def sample() -> None:
-        with grpc.insecure_channel(server.target) as channel:
-            status = channel.unary_unary(
-                "/etcdserverpb.Maintenance/Status",
-                request_serializer=rpc_pb2.StatusRequest.SerializeToString,
-                response_deserializer=rpc_pb2.StatusResponse.FromString,
-            )
-            while not ended.is_set():
-                memory_mb.append(resident_mb(server.pid))
-                database_mb.append(status(rpc_pb2.StatusRequest(), timeout=10).dbSize / 2**20)
-                ended.wait(seconds / SAMPLES)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        options = bench.Options(duration_s=seconds, parameters={"tier": tier})
-        result = bench.run("kubernetes", server.target, options)
-    finally:
-        ended.set()
-        sampler.join()
-    return Held(result, memory_mb, database_mb)
+    options = bench.Options(duration_s=seconds, parameters={"tier": tier})
+    with sampled(server, seconds) as samples:
+        return Held(bench.run("kubernetes", server.target, options), samples)
 
 
 def _missed(result: bench.Result) -> list[str]:
@@ -122,10 +95,7 @@ def _page(held: Mapping[str, Held], facts: Sequence[str], tier: int, minutes: fl
     lines = [*(f"- {fact}" for fact in facts)]
     for name, each in held.items():
         result = each.result
-        lines.append(
-            f"- {name}: {result.error_count} errors; VmRSS {_series(each.memory_mb)} MB; database "
-            f"{_series(each.database_mb)} MB."
-        )
+        lines.append(f"- {name}: {result.error_count} errors; {each.samples}.")
         lines += [f"- {name}: {warning}." for warning in result.warnings()]
     columns = [f"{name} p50 / p99 / max" for name in held]
     lines += ["", f"| {tier} nodes, {minutes:g} min | calls/s | {' | '.join(columns)} | target |"]
@@ -137,10 +107,6 @@ def _page(held: Mapping[str, Held], facts: Sequence[str], tier: int, minutes: fl
         rate = f"{operation.per_second:,.1f}"
         lines.append(f"| {operation.name} | {rate} | {' | '.join(cells)} | {wanted} |")
     return "\n".join(lines)
-
-
-def _series(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:,.0f}" for value in values)
 
 
 def _latencies(result: bench.Result, name: str) -> str:
