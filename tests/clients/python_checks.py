@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-__all__ = ["raises", "run_checks"]
+__all__ = ["raises", "run_checks", "tell_server"]
 
 CHECK_DEADLINE_S = 30.0
 
@@ -63,3 +63,9 @@ def raises(kind: type[BaseException], call: Callable[[], Any]) -> Any:
     except kind as error:
         return error
     raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def tell_server(what: str) -> None:
+    """Have whoever runs the script `restart`, `kill` or `start` the server; waits until it has."""
+    print(f"server {what}", flush=True)
+    assert sys.stdin.readline() == f"{what}\n"
