@@ -141,10 +141,10 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
     raise StartFailed(f"{process.args!r} took no connection in {START_TIMEOUT_S} s")
 
 
-def resident_mb(pid: int) -> float:
-    """VmRSS; of ours that counts the pages of LMDB's file that are in memory, too."""
+def resident_mb(pid: int, what: str = "VmRSS") -> float:
+    """VmRSS, which counts what is in memory of the mapped database file; RssAnon does not."""
     status = Path(f"/proc/{pid}/status").read_text()
-    line = next(each for each in status.splitlines() if each.startswith("VmRSS:"))
+    line = next(each for each in status.splitlines() if each.startswith(f"{what}:"))
     return int(line.split()[1]) / 1024
 
 
