@@ -78,7 +78,7 @@ def outcomes_of_both(client: str, pair: Pair) -> tuple[dict[str, str], dict[str,
 
 
 CHECKS = [(client, check) for client, script in SCRIPTS.items() for check in names(script)]
-MISSING = {"alarms", "defragment", "hashing", "snapshot", "login_without_auth"}
+MISSING = {"alarms", "defragment", "hashing", "snapshot"}
 
 
 @pytest.mark.parametrize(("client", "check"), CHECKS)

@@ -2,6 +2,7 @@
 
 from kvstore.server.header import Headers
 from kvstore.server.method import Method
+from kvstore.server.services.auth import AuthService
 from kvstore.server.services.cluster import ClusterService
 from kvstore.server.services.health import HealthService
 from kvstore.server.services.kv import KVService
@@ -21,6 +22,7 @@ def build_methods(store: ServedStore, headers: Headers, settings: Settings) -> d
         LeaseService(store, headers),
         MaintenanceService(store, headers, settings),
         ClusterService(headers, settings),
+        AuthService(store, headers),
         HealthService(),
     )
     return {method.path: method for service in services for method in service.methods()}
