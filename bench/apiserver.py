@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.apiserver", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="for each store")
-    parser.add_argument("--nodes", type=int, default=200)
+    parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--kubernetes", choices=VERSIONS, default=VERSIONS[-1])
     parser.add_argument("--write", action="store_true", help=f"keep the results in {PAGE.name}")
     parser.add_argument("--dir", help="put the data below this directory, of the disk to measure")
