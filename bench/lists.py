@@ -18,9 +18,8 @@ from bench.kubernetes import OBJECT
 from bench.peers import Load, Peers, Workload, compared
 from bench.report import Result
 from bench.servers import Running
-from kvstore.bench.awaited import CallFailed, connect, unary
-from kvstore.bench.blocks import OK, Status
-from kvstore.bench.http2 import Call, Connection, Method
+from kvstore.bench.awaited import CallFailed, answer, connect, unary
+from kvstore.bench.http2 import Connection, Method
 from kvstore.client.grpc import GrpcStore
 from kvstore.client.messages import range_request
 from kvstore.keys import KeyRange
@@ -101,16 +100,16 @@ async def _timed(server: Running, make: List, load: Load) -> float:
 
 
 async def _whole(connection: Connection, load: Load) -> int:
-    answer = await unary(connection, RANGE, _request(LISTED))
-    return len(rpc_pb2.RangeResponse.FromString(answer).kvs)
+    body = await unary(connection, RANGE, _request(LISTED))
+    return len(rpc_pb2.RangeResponse.FromString(body).kvs)
 
 
 async def _paged(connection: Connection, load: Load) -> int:
     key, revision, found, more = LISTED.key, 0, 0, True
     while more:
         keys = KeyRange(key, LISTED.range_end)
-        answer = await unary(connection, RANGE, _request(keys, load.page_keys, revision))
-        response = rpc_pb2.RangeResponse.FromString(answer)
+        body = await unary(connection, RANGE, _request(keys, load.page_keys, revision))
+        response = rpc_pb2.RangeResponse.FromString(body)
         found += len(response.kvs)
         key, more = response.kvs[-1].key + b"\x00", response.more
         revision = revision or response.header.revision
@@ -118,7 +117,7 @@ async def _paged(connection: Connection, load: Load) -> int:
 
 
 async def _streamed(connection: Connection, load: Load) -> int:
-    body = await _pieces(connection, LISTED)
+    body = await answer(connection, RANGE_STREAM, _request(LISTED)) or b""
     found = at = 0
     while at < len(body):
         _, size = _prefix.unpack_from(body, at)
@@ -128,34 +127,11 @@ async def _streamed(connection: Connection, load: Load) -> int:
     return found
 
 
-async def _pieces(connection: Connection, keys: KeyRange) -> memoryview:
-    """The answer of a RangeStream: messages, five bytes of gRPC before each. Raises CallFailed."""
-    call = _Streamed()
-    connection.call(call, RANGE_STREAM, _request(keys))
-    return memoryview(await call.whole)
-
-
-class _Streamed(Call):
-    """To the client of the benchmark a call with one request is unary, whatever comes back."""
-
-    __slots__ = ("whole",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.whole: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def ended(self, status: Status) -> None:
-        if status is OK:
-            self.whole.set_result(bytes(self.body or b""))
-        else:
-            self.whole.set_exception(CallFailed(status))
-
-
 async def _streams(server: Running) -> bool:
     """Whether the server has RangeStream."""
     connection = await connect(server.target)
     try:
-        await _pieces(connection, KeyRange(b"any"))
+        await answer(connection, RANGE_STREAM, _request(KeyRange(b"any")))
         return True
     except CallFailed:
         return False

@@ -10,7 +10,7 @@ from kvstore.bench.endpoint import Tls, parse_endpoint
 from kvstore.bench.http2 import Call, Connection, Method
 from kvstore.bench.loop import message_of
 
-__all__ = ["CallFailed", "MessageStream", "connect", "unary"]
+__all__ = ["CallFailed", "MessageStream", "answer", "connect", "unary"]
 
 
 class CallFailed(Exception):
@@ -26,13 +26,15 @@ class _Awaited(Call):
 
     def __init__(self) -> None:
         super().__init__()
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[bytes | bytearray | None] = (
+            asyncio.get_running_loop().create_future()
+        )
 
     def ended(self, status: Status) -> None:
         if self.future.done():
             return
         if status is OK:
-            self.future.set_result(message_of(self.body))
+            self.future.set_result(self.body)
         else:
             self.future.set_exception(CallFailed(status))
 
@@ -41,6 +43,16 @@ async def unary(
     connection: Connection, method: Method, message: bytes, timeout_s: float = 30.0
 ) -> bytes:
     """Make one call; returns the message of its answer. Raises CallFailed."""
+    return message_of(await answer(connection, method, message, timeout_s))
+
+
+async def answer(
+    connection: Connection, method: Method, message: bytes, timeout_s: float = 30.0
+) -> bytes | bytearray | None:
+    """The same of any call with one request; returns all messages, five bytes before each.
+
+    None when there was none.
+    """
     call = _Awaited()
     connection.call(call, method, message)
     try:
