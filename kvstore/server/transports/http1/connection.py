@@ -19,6 +19,7 @@ from collections import deque
 from typing import Final
 
 from kvstore.server.stats import CallStats
+from kvstore.server.transports.half_close import half_close
 from kvstore.server.transports.http1 import encoding
 from kvstore.server.transports.http1.encoding import Framing
 from kvstore.server.transports.http1.messages import Fields, Handler, Request, Site
@@ -323,7 +324,7 @@ class Http1Connection(asyncio.Protocol):
             self._is_paused = False
             transport.resume_reading()
         if not transport.is_closing():
-            transport.write_eof()
+            half_close(transport)
         self._loop.call_later(LINGER_S, transport.close)
 
 

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from kvstore.server.transports.half_close import half_close
 from kvstore.server.transports.http2.connection import Connection, Limits
 from kvstore.server.transports.http2.frames import ErrorCode
 from kvstore.server.transports.rpc.calls import Calls
@@ -192,7 +193,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._is_parting = True
         self._loop.call_later(_CLOSE_WAIT_S, self._transport.abort)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            half_close(self._transport)
             self._transport.resume_reading()
         else:
             self._transport.close()
