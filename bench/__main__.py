@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from bench import checkperf, inprocess, kubernetes, leases, lists, loads, served, starts, watches
-from bench.peers import Kind, Load, Workload, started
+from bench.peers import Kind, Load, Workload, ours_and_etcd, started
 from bench.report import Result, line, machine, page, rewrite
-from bench.servers import etcd, etcd37, etcd_version, is_installed, kvstore_server
+from bench.servers import etcd37, is_installed
 from tests.support.gobuild import go_binary
 
 __all__ = ["main"]
@@ -108,7 +108,7 @@ def _measure_served(
 
 def _kinds(skipped: list[str]) -> list[Kind]:
     """Ours, Debian's etcd, and the 3.7.1 that the tests build, where Go is there."""
-    kinds = [Kind("kvstore", kvstore_server), Kind(f"etcd {etcd_version()}", etcd)]
+    kinds = ours_and_etcd()
     binary = go_binary(ROOT / "tests" / "support" / "etcd371", "etcd-3.7.1")
     if binary is None:
         _skip(skipped, "etcd 3.7.1: no Go to build it with.")

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from bench.__main__ import PAGE
-from bench.peers import Kind
+from bench.peers import Kind, ours_and_etcd
 from bench.report import Markers, machine, rewrite
 from bench.sampling import Samples, sampled
-from bench.servers import etcd, etcd_version, is_installed, kvstore_server
+from bench.servers import is_installed
+from tests.kubernetes.api import MERGE_PATCH
 from tests.kubernetes.build import VERSIONS, Binaries, built
 from tests.kubernetes.credentials import Credentials
 from tests.kubernetes.programs import ApiServer
@@ -39,7 +40,6 @@ MARKERS = Markers("apiserver", "python -m bench.apiserver --write")
 NAMESPACE = "load"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 PODS, EVENTS = f"/api/v1/namespaces/{NAMESPACE}/pods", f"/api/v1/namespaces/{NAMESPACE}/events"
-MERGE_PATCH = "application/merge-patch+json"
 _SENT = "kvstore.bench/sent"
 _LATE_S = 30.0
 
@@ -60,14 +60,11 @@ def main(argv: Sequence[str]) -> int:
     if binaries is None or not is_installed("etcd"):
         print("needs `make kubernetes`, and etcd on PATH (Debian: etcd-server)", file=sys.stderr)
         return 2
-    kinds = [Kind("kvstore", kvstore_server), Kind(f"etcd {etcd_version()}", etcd)]
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="kvstore-bench-", dir=options.dir) as name:
         facts = [*machine(Path(name)), f"kube-apiserver {binaries.release}."]
-        for kind in kinds:
-            place = Path(name) / kind.name.replace(" ", "-")
-            place.mkdir()
-            outcomes[kind.name] = _measure(kind, place, binaries, options)
+        for kind in ours_and_etcd():
+            outcomes[kind.name] = _measure(kind, kind.place(Path(name)), binaries, options)
             print(f"{kind.name}: errors {dict(outcomes[kind.name].errors)}", flush=True)
     text = _page(outcomes, facts, options.nodes, options.minutes)
     print(text)

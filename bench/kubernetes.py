@@ -16,12 +16,13 @@ from bench.report import Result
 from bench.servers import Running
 from kvstore.bench.awaited import connect, unary
 from kvstore.bench.http2 import Connection, Method
+from kvstore.client.grpc import GrpcStore
 from kvstore.client.messages import txn_request
 from kvstore.keys import KeyRange
 from kvstore.proto import rpc_pb2
 from kvstore.types import Compare, CompareResult, CompareTarget, PutOp, RangeOp, Txn
 
-__all__ = ["OBJECT", "WORKLOADS"]
+__all__ = ["OBJECT", "WORKLOADS", "put_many"]
 
 OBJECT = bytes(range(256)) * 4
 TXN = Method("/etcdserverpb.KV/Txn")
@@ -58,6 +59,14 @@ def update(peers: Peers, directory: Path, load: Load) -> Iterator[Result]:
         return done
 
     yield from _rates("served-update", "Txn update of 1 KB", client, peers, load)
+
+
+def put_many(client: GrpcStore, prefix: bytes, count: int, value: bytes) -> None:
+    """Keys with numbers behind `prefix`, 100 in a transaction."""
+    for begin in range(0, count, 100):
+        numbers = range(begin, min(begin + 100, count))
+        puts = [PutOp(prefix + b"%08d" % number, value) for number in numbers]
+        client.txn(Txn(success=puts))
 
 
 WORKLOADS: dict[str, Workload] = {"served-create": create, "served-update": update}

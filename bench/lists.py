@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct
 
-from bench.kubernetes import OBJECT
+from bench.kubernetes import OBJECT, put_many
 from bench.peers import Load, Peers, Workload, compared
 from bench.report import Result
 from bench.servers import Running
@@ -24,7 +24,7 @@ from kvstore.client.grpc import GrpcStore
 from kvstore.client.messages import range_request
 from kvstore.keys import KeyRange
 from kvstore.proto import rpc_pb2
-from kvstore.types import PutOp, RangeOp, Txn
+from kvstore.types import RangeOp
 
 __all__ = ["WORKLOADS"]
 
@@ -64,10 +64,7 @@ WORKLOADS: dict[str, Workload] = {"served-list": listing}
 
 def _fill(server: Running, objects: int) -> None:
     with GrpcStore(server.target, timeout_s=30) as client:
-        for begin in range(0, objects, 100):
-            numbers = range(begin, min(begin + 100, objects))
-            puts = [PutOp(LISTED.key + b"%08d" % number, OBJECT) for number in numbers]
-            client.txn(Txn(success=puts))
+        put_many(client, LISTED.key, objects, OBJECT)
 
 
 def _list(server: Running, make: List, load: Load) -> Sequence[float]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
 from bench.report import Result
-from bench.servers import Running
+from bench.servers import Running, etcd, etcd_version, kvstore_server
 
-__all__ = ["Kind", "Load", "Peers", "Workload", "compared", "counted", "started"]
+__all__ = ["Kind", "Load", "Peers", "Workload", "compared", "counted", "ours_and_etcd", "started"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,24 @@ class Kind(NamedTuple):
     name: str
     start: Callable[[Path], AbstractContextManager[Running]]
 
+    def place(self, directory: Path) -> Path:
+        """A new directory of its own below this one."""
+        place = directory / self.name.replace(" ", "-")
+        place.mkdir(parents=True)
+        return place
+
+
+def ours_and_etcd() -> list[Kind]:
+    """Ours, and the etcd on PATH, which has to be there."""
+    return [Kind("kvstore", kvstore_server), Kind(f"etcd {etcd_version()}", etcd)]
+
 
 @dataclass(frozen=True, slots=True)
 class Peers:
     """The servers by their names; ours is the first."""
 
     running: dict[str, Running]
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: Sequence[Kind]
 
     def by_turns(
         self,
@@ -91,12 +102,6 @@ class Peers:
         width = len(next(iter(columns.values())))
         return [{name: mean(columns[name][at]) for name in chosen} for at in range(width)]
 
-    @contextmanager
-    def started_anew(self, directory: Path) -> Iterator[Peers]:
-        """The same kinds of servers, fresh ones on empty data."""
-        with started(list(self.kinds.values()), directory) as peers:
-            yield peers
-
 
 Workload = Callable[[Peers, Path, Load], Iterator[Result]]
 
@@ -105,12 +110,10 @@ Workload = Callable[[Peers, Path, Load], Iterator[Result]]
 def started(kinds: Sequence[Kind], directory: Path) -> Iterator[Peers]:
     """Each kind in a directory of its own below this one."""
     with ExitStack() as stack:
-        running = {}
-        for kind in kinds:
-            place = directory / kind.name.replace(" ", "-")
-            place.mkdir(parents=True)
-            running[kind.name] = stack.enter_context(kind.start(place))
-        yield Peers(running, {kind.name: kind for kind in kinds})
+        running = {
+            kind.name: stack.enter_context(kind.start(kind.place(directory))) for kind in kinds
+        }
+        yield Peers(running, kinds)
 
 
 def compared(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.kubernetes import OBJECT
+from bench.kubernetes import OBJECT, put_many
 from bench.peers import Kind, Load, Peers, Workload, compared
 from bench.report import Result
 from kvstore.client.grpc import GrpcStore
 from kvstore.keys import KeyRange
-from kvstore.types import PutOp, RangeOp, Txn
+from kvstore.types import RangeOp
 
 __all__ = ["WORKLOADS"]
 
@@ -20,9 +20,8 @@ def start(peers: Peers, directory: Path, load: Load) -> Iterator[Result]:
     """An empty store, and one with keys in it that was stopped in an orderly way."""
     empty: dict[str, float] = {}
     filled: dict[str, float] = {}
-    for kind in peers.kinds.values():
-        place = directory / f"start-{kind.name}"
-        place.mkdir()
+    for kind in peers.kinds:
+        place = kind.place(directory)
         first_s, _ = _time_to_read(kind, place, load.kept)
         empty[kind.name] = first_s * 1e3
         later = [_time_to_read(kind, place) for _ in range(3)]
@@ -43,7 +42,5 @@ def _time_to_read(kind: Kind, place: Path, fill: int = 0) -> tuple[float, int]:
     with kind.start(place) as server, GrpcStore(server.target, timeout_s=10) as client:
         count = client.range(RangeOp(KeyRange(b"k", b"l"), count_only=True)).count
         took_s = time.perf_counter() - begin
-        for first in range(0, fill, 100):
-            keys: Sequence[bytes] = [b"k%08d" % each for each in range(first, first + 100)]
-            client.txn(Txn(success=[PutOp(key, OBJECT[:256]) for key in keys]))
+        put_many(client, b"k", fill, OBJECT[:256])
     return took_s, count

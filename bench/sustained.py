@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.__main__ import PAGE
-from bench.peers import Kind
+from bench.peers import ours_and_etcd
 from bench.report import Markers, machine, rewrite
 from bench.sampling import Samples, sampled
-from bench.servers import Running, etcd, etcd_version, is_installed, kvstore_server
+from bench.servers import Running, is_installed
 from kvstore import bench
 
 __all__ = ["main"]
@@ -49,14 +49,11 @@ def main(argv: Sequence[str]) -> int:
     if not is_installed("etcd"):
         print("no etcd on PATH (Debian: etcd-server)", file=sys.stderr)
         return 2
-    kinds = [Kind("kvstore", kvstore_server), Kind(f"etcd {etcd_version()}", etcd)]
     held: dict[str, Held] = {}
     with tempfile.TemporaryDirectory(prefix="kvstore-bench-", dir=options.dir) as name:
         facts = machine(Path(name))
-        for kind in kinds:
-            place = Path(name) / kind.name.replace(" ", "-")
-            place.mkdir()
-            with kind.start(place) as server:
+        for kind in ours_and_etcd():
+            with kind.start(kind.place(Path(name))) as server:
                 held[kind.name] = _hold(server, options.tier, options.minutes * 60)
             print(f"{kind.name}: {held[kind.name].result.error_count} errors", flush=True)
     text = _page(held, facts, options.tier, options.minutes)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from bench.kubernetes import OBJECT
-from bench.peers import Load, Peers, Workload, compared
+from bench.peers import Load, Peers, Workload, compared, started
 from bench.report import Result
 from bench.servers import Running, resident_mb
 from kvstore import bench
@@ -75,7 +75,7 @@ def idle(peers: Peers, directory: Path, load: Load) -> Iterator[Result]:
     """
     total = load.idle_connections * load.idle_watches
     for streams, how in ((load.idle_watches, "a stream for each"), (1, "a stream for all of them")):
-        with peers.started_anew(directory / f"idle-{streams}") as fresh:
+        with started(peers.kinds, directory / f"idle-{streams}") as fresh:
 
             def measure(server: Running, streams: int = streams) -> Sequence[float]:
                 return [asyncio.run(_weight_mb(server, load, streams))]
