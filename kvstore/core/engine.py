@@ -28,7 +28,7 @@ from kvstore.core.mvcc.record import encode, key_of, numbers_of
 from kvstore.core.mvcc.revision import bound, main_of, unpack
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.core.mvcc.txn import TxnRun, Write
-from kvstore.core.mvcc.validate import check_put, check_range, check_txn, payload_bytes
+from kvstore.core.mvcc.validate import check_range, check_txn, payload_bytes
 from kvstore.core.ports import RecordReader
 from kvstore.core.totals import Totals
 from kvstore.core.watch.hub import Hub, WatchedChange
@@ -36,6 +36,7 @@ from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
     Compacted,
     FutureRevision,
+    KeyNotProvided,
     LeaseExists,
     LeaseNotFound,
     LeaseTtlTooLarge,
@@ -81,17 +82,19 @@ class Applied(NamedTuple, Generic[T]):
 
 
 class Decision:
-    """What one decision changes on disk. Written by hand, since one is made for every put."""
+    """What one decision changes on disk. What a put has none of is said once, for the class."""
 
-    __slots__ = ("compact", "compacted", "dropped", "leases", "sequence", "size_bytes", "writes")
+    leases: Sequence[tuple[int, int | None]] = ()
+    """id -> TTL, None: removed."""
+    compact: int | None = None
+    """Scheduled."""
+    compacted: int | None = None
+    """Finished."""
+    dropped: Sequence[int] = ()
+    """Packed revisions that compaction removes."""
 
-    def __init__(self, sequence: int, writes: Sequence[Write] = ()) -> None:
-        self.sequence, self.writes = sequence, writes
-        self.leases: Sequence[tuple[int, int | None]] = ()  # id -> TTL, None: removed
-        self.compact: int | None = None  # scheduled
-        self.compacted: int | None = None  # finished
-        self.dropped: Sequence[int] = ()  # packed revisions that compaction removes
-        self.size_bytes = 0
+    def __init__(self, sequence: int, writes: Sequence[Write] = (), size_bytes: int = 0) -> None:
+        self.sequence, self.writes, self.size_bytes = sequence, writes, size_bytes
 
     @property
     def is_change(self) -> bool:
@@ -219,7 +222,8 @@ class Engine:
         if len(txn.success) == 1 and not txn.compares and not txn.failure:
             op = txn.success[0]
             if type(op) is PutOp and not (op.prev_kv or op.ignore_value or op.ignore_lease):
-                return self._put(op)
+                main = self.put(op.key, op.value, op.lease)
+                return Applied(self.sequence, TxnResult(main, True, (PutResult(main),)))
         check_txn(txn, self._max_txn_ops)
         if payload_bytes(txn) > self._max_request_bytes:
             raise RequestTooLarge
@@ -230,13 +234,17 @@ class Engine:
         run.add_to(self.totals)
         return self._decide(decision, run, result)
 
-    def _put(self, op: PutOp) -> Applied[TxnResult]:
-        """`txn` of one plain put: the same checks and writes, without the passes over a tree."""
-        key, value, lease_id = op.key, op.value, op.lease
-        check_put(op)
+    def put(self, key: bytes, value: bytes, lease_id: int = 0) -> int:
+        """`txn` of one plain put: the same checks and writes, without the passes over a tree.
+
+        Returns its revision, which may leave the process once what is now `sequence` is durable.
+        """
+        if not key:
+            raise KeyNotProvided
         if len(key) + len(value) > self._max_request_bytes:
             raise RequestTooLarge
-        self._refuse_overload()
+        if self._pending_bytes >= PENDING_BYTES:
+            raise TooManyRequests
         self.write_index += 1
         if lease_id and lease_id not in self.lessor:
             raise LeaseNotFound
@@ -246,13 +254,12 @@ class Engine:
         self._records[packed] = record
         self.lessor.attach(key, lease_id)
         self.totals.puts += 1
-        sequence = self.sequence + 1
-        decision = Decision(sequence, (Write(packed, key, record, version),))
-        decision.size_bytes = len(record)
-        self.head, self.sequence = main, sequence
-        self._pending_bytes += len(record)
-        self._outbox.append(decision)
-        return Applied(sequence, TxnResult(main, True, (PutResult(main),)))
+        size = len(record)
+        self.sequence = sequence = self.sequence + 1
+        self._outbox.append(Decision(sequence, (Write(packed, key, record, version),), size))
+        self._pending_bytes += size
+        self.head = main
+        return main
 
     def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
         """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""

@@ -19,13 +19,13 @@ from google.protobuf.message import Message
 __all__ = [
     "Call",
     "Deferred",
-    "Encoded",
     "EncodedParts",
     "Kind",
     "Method",
     "MethodTable",
     "Response",
     "Session",
+    "serialized",
     "unknown_method",
 ]
 
@@ -47,24 +47,23 @@ class Call:
     peer: str = ""
 
 
-class Encoded(NamedTuple):
-    """A response that is serialized already."""
-
-    data: bytes
-
-
 class EncodedParts(NamedTuple):
-    """The same in pieces, to be sent one after the other as one message."""
+    """A serialized response in pieces, to be sent one after the other as one message."""
 
     parts: Sequence[bytes]
 
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.parts)
+
+Response: TypeAlias = bytes | EncodedParts | Message
+"""What a handler answers with; bytes are serialized already."""
 
 
-Response: TypeAlias = Encoded | EncodedParts | Message
-"""What a handler answers with."""
+def serialized(response: Response) -> bytes:
+    if type(response) is bytes:
+        return response
+    if isinstance(response, EncodedParts):
+        return b"".join(response.parts)
+    assert isinstance(response, Message)
+    return response.SerializeToString()
 
 
 class Deferred:
@@ -92,16 +91,15 @@ class Deferred:
             self._response = self._encode(result)
         except Exception as error:
             self._error = error
-        self._finish()
-
-    def set_exception(self, error: Exception) -> None:
-        self._error = error
-        self._finish()
-
-    def _finish(self) -> None:
         self._is_done = True
         if self._callback is not None:
             self._callback(self._response, self._error)
+
+    def set_exception(self, error: Exception) -> None:
+        self._error = error
+        self._is_done = True
+        if self._callback is not None:
+            self._callback(None, error)
 
     def then(self, callback: Callable[[Response | None, Exception | None], None]) -> None:
         """Call `callback(response, error)`, one of them None: now if it is done, else when it is.
@@ -158,7 +156,7 @@ class Session(Protocol):
 
 
 class Method(NamedTuple):
-    """`handler`: UNARY `(request, call) -> Message | Encoded | Awaitable`; SERVER_STREAM
+    """`handler`: UNARY `(request, call) -> Response | Awaitable`; SERVER_STREAM
     `(request, call) -> AsyncIterator`; BIDI `(requests: AsyncIterator, call) -> AsyncIterator`.
 
     `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it

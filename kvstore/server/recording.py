@@ -25,7 +25,7 @@ from google.protobuf.message import Message
 
 from kvstore import limits
 from kvstore.proto import rpc_pb2
-from kvstore.server.method import Call, Kind, Method, MethodTable, Response
+from kvstore.server.method import Call, Kind, Method, MethodTable, Response, serialized
 from kvstore.server.shapes import shape_of
 from kvstore.server.status import Code, status_of
 
@@ -126,5 +126,4 @@ class CallRecord:
 def _has_succeeded(response: Response) -> bool:
     if isinstance(response, rpc_pb2.TxnResponse):
         return response.succeeded
-    assert not isinstance(response, Message)
-    return rpc_pb2.TxnResponse.FromString(response.data).succeeded
+    return rpc_pb2.TxnResponse.FromString(serialized(response)).succeeded

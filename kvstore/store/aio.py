@@ -222,6 +222,19 @@ class LoopStore:
         self._notify(waiter, applied)
         return waiter
 
+    def put(self, key: bytes, value: bytes, lease_id: int, waiter: W) -> W:
+        """As `apply` of a Txn with this put alone; the result is its revision."""
+        self._check_writable()
+        engine = self._engine
+        try:
+            revision = engine.put(key, value, lease_id)
+        except StateError as error:
+            self._notify(waiter, self._refused(error))
+        else:
+            self._waiters.append((engine.sequence, waiter, revision))
+            self._flush_soon()
+        return waiter
+
     async def txn(self, txn: Txn) -> TxnResult:
         future: asyncio.Future[TxnResult] = self._loop.create_future()
         return await self.apply(txn, future)

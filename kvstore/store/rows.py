@@ -68,13 +68,17 @@ def check_format(backend: Backend) -> None:
 
 
 def to_write_batch(batch: Batch) -> WriteBatch:
-    appends = []
+    appends = [
+        (to_bytes(write.packed), write.record)
+        for decision in batch.decisions
+        for write in decision.writes
+    ]
     puts = [meta_put("write_index", batch.write_index)]
     deletes: list[tuple[Table, bytes]] = []
     leases: dict[int, int | None] = {}
     for decision in batch.decisions:
-        appends += [(to_bytes(write.packed), write.record) for write in decision.writes]
-        leases.update(decision.leases)
+        if decision.leases:
+            leases.update(decision.leases)
         if decision.dropped:
             deletes += [(Table.LOG, to_bytes(packed)) for packed in sorted(decision.dropped)]
         if decision.compact is not None:

@@ -11,7 +11,7 @@ from kvstore.proto import kv_pb2, rpc_pb2
 from kvstore.server import convert
 from kvstore.server.convert.wire import event_message, key_value
 from kvstore.server.header import Headers
-from kvstore.server.method import Encoded
+from kvstore.server.method import serialized
 from kvstore.types import (
     Compare,
     DeleteRangeOp,
@@ -68,8 +68,8 @@ def stored(kvs: list[KeyValue]) -> record.Records:
     )
 
 
-def parsed(kind: type[M], encoded: Encoded) -> M:
-    return kind.FromString(encoded.data)
+def parsed(kind: type[M], encoded: bytes) -> M:
+    return kind.FromString(encoded)
 
 
 class TestHeader:
@@ -99,7 +99,7 @@ class TestRangeResponse:
         expected = rpc_pb2.RangeResponse(
             header=HEADERS.message(7), kvs=map(key_value, KVS), more=True, count=3
         )
-        spliced = convert.range_response(HEADERS.encoded(7), result).data
+        spliced = convert.range_response(HEADERS.encoded(7), result)
         assert expected.SerializeToString(deterministic=True) == spliced
 
     def test_a_large_one_in_slices_is_the_same(self) -> None:
@@ -108,7 +108,7 @@ class TestRangeResponse:
         header = HEADERS.encoded(7)
         parts = [convert.range_part(kvs[:2000]), convert.range_part(kvs[2000:])]
         large = convert.range_response_of(header, parts, result._replace(kvs=()))
-        assert convert.range_response(header, result).data == large.data
+        assert convert.range_response(header, result) == serialized(large)
 
     def test_keys_only_has_neither_value_nor_lease(self) -> None:
         kvs = record.KeyRecords(stored(KVS).records)

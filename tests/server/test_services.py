@@ -18,7 +18,7 @@ from kvstore.errors import (
 from kvstore.keys import KeyRange
 from kvstore.proto import health_pb2, rpc_pb2
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Encoded
+from kvstore.server.method import Call, Response, serialized
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.status import StatusError
 from kvstore.store.interface import Waiter
@@ -156,16 +156,15 @@ def call(store: FakeStore, path: str, request: Message, settings: Settings = SET
     async def run() -> Message:
         method = build_methods(store, HEADERS, settings)[path]  # type: ignore[arg-type]
         response = method.handler(request, Call())
-        if not isinstance(response, (Encoded, Message)):
+        if not isinstance(response, (bytes, Message)):
             response = await response
         return decoded(method.response, response)
 
     return asyncio.run(run())
 
 
-def decoded(kind: type[M], response: Encoded | Message) -> M:
-    data = response.SerializeToString() if isinstance(response, Message) else response.data
-    return kind.FromString(data)
+def decoded(kind: type[M], response: Response) -> M:
+    return kind.FromString(serialized(response))
 
 
 def collected(store: FakeStore, path: str, request: Any) -> list[Any]:

@@ -13,7 +13,7 @@ import pytest
 from kvstore.errors import Compacted, KeyNotProvided
 from kvstore.proto import rpc_pb2
 from kvstore.server.config.urls import Url
-from kvstore.server.method import Call, Encoded, Kind, Method
+from kvstore.server.method import Call, Kind, Method
 from kvstore.server.stats import CallStats
 from kvstore.server.status import Code, StatusError
 from kvstore.server.transports.grpc_aio import GrpcTransport
@@ -34,7 +34,7 @@ class Services:
         self.entered = asyncio.Event()
         self.release = asyncio.Event()
 
-    def now(self, request: rpc_pb2.PutRequest, call: Call) -> rpc_pb2.PutResponse | Encoded:
+    def now(self, request: rpc_pb2.PutRequest, call: Call) -> rpc_pb2.PutResponse | bytes:
         self.calls.append(call)
         match request.key:
             case b"":
@@ -42,9 +42,9 @@ class Services:
             case b"bug":
                 raise KeyError("secret")
             case b"encoded":
-                return Encoded(answer(5).SerializeToString())
+                return answer(5).SerializeToString()
             case b"large":
-                return Encoded(Answer(prev_kv={"value": b"x" * 5_000_000}).SerializeToString())
+                return Answer(prev_kv={"value": b"x" * 5_000_000}).SerializeToString()
         return answer(4)
 
     def later(self, request: rpc_pb2.PutRequest, call: Call) -> Awaitable[rpc_pb2.PutResponse]:

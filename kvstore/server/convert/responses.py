@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kvstore.core.mvcc.record import HEAD_BYTES
 from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
 from kvstore.server.header import EMPTY_HEADER, revision_header
-from kvstore.server.method import Encoded, EncodedParts
+from kvstore.server.method import EncodedParts
 from kvstore.types import (
     DeleteRangeResult,
     KeyValue,
@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 
-def range_response(header: bytes, result: RangeResult) -> Encoded:
-    return Encoded(_range(header, result))
+def range_response(header: bytes, result: RangeResult) -> bytes:
+    more = b"\x18\x01" if result.more else b""
+    return b"".join((header, _list(2, result.kvs), more, number(4, result.count)))
 
 
 def one_key_response(header: bytes, record: bytes) -> bytes:
@@ -50,48 +51,23 @@ def range_part(kvs: Sequence[KeyValue]) -> bytes:
 
 def range_response_of(header: bytes, parts: list[bytes], rest: RangeResult) -> EncodedParts:
     """The response of a large range: its parts stay as they are, none is copied again."""
-    return EncodedParts([header, *parts, _range(b"", rest)])
+    return EncodedParts([header, *parts, range_response(b"", rest)])
 
 
-def range_stream_response(header: bytes, result: RangeResult) -> Encoded:
+def range_stream_response(header: bytes, result: RangeResult) -> bytes:
     """One chunk of a streamed range; `header` is empty in all but the last."""
-    return Encoded(field(1, _range(header, result)))
+    return field(1, range_response(header, result))
 
 
-def put_response(header: bytes, result: PutResult) -> Encoded:
-    return Encoded(_put(header, result))
-
-
-def delete_range_response(header: bytes, result: DeleteRangeResult) -> Encoded:
-    return Encoded(_delete_range(header, result))
-
-
-def txn_response(header: bytes, result: TxnResult) -> Encoded:
-    return Encoded(_txn(header, result))
-
-
-def _range(header: bytes, result: RangeResult) -> bytes:
-    more = b"\x18\x01" if result.more else b""
-    return b"".join((header, _list(2, result.kvs), more, number(4, result.count)))
-
-
-def _list(field_number: int, kvs: Sequence[KeyValue]) -> bytes:
-    parts = []
-    for body in key_value_bodies(kvs):
-        parts.append(prefix(field_number, len(body)))
-        parts.append(body)
-    return b"".join(parts)
-
-
-def _put(header: bytes, result: PutResult) -> bytes:
+def put_response(header: bytes, result: PutResult) -> bytes:
     return header if result.prev_kv is None else header + field(2, _body(result.prev_kv))
 
 
-def _delete_range(header: bytes, result: DeleteRangeResult) -> bytes:
+def delete_range_response(header: bytes, result: DeleteRangeResult) -> bytes:
     return b"".join((header, number(2, result.deleted), _list(3, result.prev_kvs)))
 
 
-def _txn(header: bytes, result: TxnResult) -> bytes:
+def txn_response(header: bytes, result: TxnResult) -> bytes:
     parts = [header, b"\x10\x01" if result.succeeded else b""]
     parts += [field(3, _op(response)) for response in result.responses]
     return b"".join(parts)
@@ -101,13 +77,21 @@ def _op(result: OpResult) -> bytes:
     """A ResponseOp; inside a txn a header has only the revision, a nested txn's nothing."""
     match result:
         case RangeResult():
-            return field(1, _range(revision_header(result.revision), result))
+            return field(1, range_response(revision_header(result.revision), result))
         case PutResult():
-            return field(2, _put(revision_header(result.revision), result))
+            return field(2, put_response(revision_header(result.revision), result))
         case DeleteRangeResult():
-            return field(3, _delete_range(revision_header(result.revision), result))
+            return field(3, delete_range_response(revision_header(result.revision), result))
         case TxnResult():
-            return field(4, _txn(EMPTY_HEADER, result))
+            return field(4, txn_response(EMPTY_HEADER, result))
+
+
+def _list(field_number: int, kvs: Sequence[KeyValue]) -> bytes:
+    parts = []
+    for body in key_value_bodies(kvs):
+        parts.append(prefix(field_number, len(body)))
+        parts.append(body)
+    return b"".join(parts)
 
 
 def _body(kv: KeyValue) -> bytes:

@@ -12,7 +12,6 @@ from typing import Final
 
 from kvstore.core.mvcc.change import Events
 from kvstore.server.convert.wire import event_bodies, field, number, prefix
-from kvstore.server.method import Encoded
 from kvstore.types import Event, WatchMessage
 
 __all__ = ["watch_responses", "whole_response"]
@@ -29,23 +28,23 @@ def whole_response(header: bytes, message: WatchMessage) -> bytes:
     return header + _watch_id(message.watch_id) + _events_field(message.events)
 
 
-def watch_responses(header: bytes, message: WatchMessage, max_bytes: int) -> Iterator[Encoded]:
+def watch_responses(header: bytes, message: WatchMessage, max_bytes: int) -> Iterator[bytes]:
     """One response; or several when the watcher asked for fragments and it has `max_bytes` or more.
 
     A fragment holds at least one event, however large, and all but the last are marked.
     """
     head = _head(header, message)
     if not message.events:
-        yield Encoded(head)
+        yield head
         return
     events = _event_fields(message.events)
     if not message.fragment or len(head) + sum(map(len, events)) < max_bytes:
-        yield Encoded(head + b"".join(events))
+        yield head + b"".join(events)
         return
     fragments = list(_pack(events, max_bytes - len(head) - len(_FRAGMENT)))
     for fragment in fragments[:-1]:
-        yield Encoded(head + _FRAGMENT + fragment)
-    yield Encoded(head + fragments[-1])
+        yield head + _FRAGMENT + fragment
+    yield head + fragments[-1]
 
 
 def _event_fields(events: Sequence[Event]) -> list[bytes]:

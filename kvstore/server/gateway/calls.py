@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from kvstore.server.gateway.json_in import first_document
 from kvstore.server.gateway.json_out import error_body, message_body
-from kvstore.server.method import Call, Deferred, Encoded, EncodedParts, Method, Response
+from kvstore.server.method import Call, Deferred, EncodedParts, Method, Response
 from kvstore.server.stats import MethodStats
 from kvstore.server.status import HTTP_STATUS, Code, Status, StatusError, status_of
 from kvstore.server.transports.http1.messages import Answer, Fields
@@ -169,7 +169,7 @@ class UnaryCall(GatewayCall):
         except Exception as error:
             self._fail(error)
             return
-        if isinstance(response, (Message, Encoded, EncodedParts)):
+        if isinstance(response, (Message, bytes, EncodedParts)):
             self._succeed(response)
         elif isinstance(response, Deferred):
             response.then(self._on_response)

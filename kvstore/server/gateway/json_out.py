@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from kvstore.server.method import Encoded, EncodedParts, Response
+from kvstore.server.method import Response, serialized
 from kvstore.server.status import Status
 
 __all__ = ["error_body", "error_chunk", "message_body", "result_chunk"]
@@ -40,8 +40,8 @@ def error_chunk(status: Status) -> bytes:
 
 
 def _document(kind: type[Message], response: Response) -> dict[str, Any]:
-    if isinstance(response, (Encoded, EncodedParts)):
-        response = kind.FromString(response.data)
+    if not isinstance(response, Message):
+        response = kind.FromString(serialized(response))
     return MessageToDict(response, preserving_proto_field_name=True)
 
 

@@ -10,12 +10,11 @@ from kvstore.errors import RequestTooLarge
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Deferred, Encoded, EncodedParts, Kind, Method
+from kvstore.server.method import Call, Deferred, EncodedParts, Kind, Method
 from kvstore.server.services.served import ServedStore, Settings
 from kvstore.server.status import Code, StatusError
 from kvstore.types import (
     DeleteRangeResult,
-    PutOp,
     PutResult,
     RangeOp,
     SortOrder,
@@ -84,7 +83,7 @@ class KVService:
             ),
         ]
 
-    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> Encoded | Awaitable[EncodedParts]:
+    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> bytes | Awaitable[EncodedParts]:
         op = convert.range_op(request)
         if not self._store.is_small(op):
             return self._range_in_slices(op)
@@ -122,17 +121,15 @@ class KVService:
             at += 1
         if at + size != end:
             return None
-        txn = Txn((), (PutOp(request[2:key_end], request[at:]),))
-        return self._store.apply(txn, Deferred(self._put))
+        answer = Deferred(self._headers.encoded)  # a plain put is answered with a header alone
+        return self._store.put(request[2:key_end], request[at:], 0, answer)
 
     async def _range_in_slices(self, op: RangeOp) -> EncodedParts:
         result, parts = await self._store.range_in_parts(op, convert.range_part)
         header = self._headers.encoded(result.revision)
         return convert.range_response_of(header, parts, result)
 
-    async def range_stream(
-        self, request: rpc_pb2.RangeRequest, call: Call
-    ) -> AsyncIterator[Encoded]:
+    async def range_stream(self, request: rpc_pb2.RangeRequest, call: Call) -> AsyncIterator[bytes]:
         """Chunks in key order; the last alone has a header, so it alone has a revision."""
         async for chunk in self._store.range_stream(_streamable(convert.range_op(request))):
             header = self._headers.encoded(chunk.revision) if chunk.revision else b""
@@ -145,7 +142,7 @@ class KVService:
             self._check_size(request, txn)
         return self._store.apply(txn, Deferred(self._put))
 
-    def _put(self, result: TxnResult) -> Encoded:
+    def _put(self, result: TxnResult) -> bytes:
         (response,) = result.responses
         assert isinstance(response, PutResult)
         return convert.put_response(self._headers.encoded(result.revision), response)
@@ -155,7 +152,7 @@ class KVService:
         self._check_size(request, txn)
         return self._store.apply(txn, Deferred(self._delete_range))
 
-    def _delete_range(self, result: TxnResult) -> Encoded:
+    def _delete_range(self, result: TxnResult) -> bytes:
         (response,) = result.responses
         assert isinstance(response, DeleteRangeResult)
         return convert.delete_range_response(self._headers.encoded(result.revision), response)
@@ -165,7 +162,7 @@ class KVService:
         self._check_size(request, txn)
         return self._store.apply(txn, Deferred(self._txn))
 
-    def _txn(self, result: TxnResult) -> Encoded:
+    def _txn(self, result: TxnResult) -> bytes:
         return convert.txn_response(self._headers.encoded(result.revision), result)
 
     async def compact(

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Encoded, Kind, Method
+from kvstore.server.method import Call, Kind, Method
 from kvstore.server.services.served import ServedStore
 from kvstore.types import Lease
 
@@ -66,16 +66,16 @@ class LeaseService:
 
     async def keep_alive(
         self, requests: AsyncIterator[rpc_pb2.LeaseKeepAliveRequest], call: Call
-    ) -> AsyncIterator[Encoded]:
+    ) -> AsyncIterator[bytes]:
         """One answer for each request, in order; TTL 0 for a lease that is gone."""
         async for request in requests:
             revision = self._store.revision
             lease = await self._store.lease_keep_alive(request.ID)
             yield self.kept_alive(revision, lease)
 
-    def kept_alive(self, revision: int, lease: Lease) -> Encoded:
+    def kept_alive(self, revision: int, lease: Lease) -> bytes:
         header = self._headers.encoded(revision)
-        return Encoded(header + convert.number(2, lease.id) + convert.number(3, lease.ttl_s))
+        return header + convert.number(2, lease.id) + convert.number(3, lease.ttl_s)
 
     def session(self, call: Call, on_ready: Callable[[], None]) -> KeepAliveSession:
         """`keep_alive` without a task, for leases that need not be waited for."""
@@ -124,11 +124,11 @@ class KeepAliveSession:
     def __init__(
         self,
         store: ServedStore,
-        encode: Callable[[int, Lease], Encoded],
+        encode: Callable[[int, Lease], bytes],
         on_ready: Callable[[], None],
     ) -> None:
         self._store, self._encode, self._on_ready = store, encode, on_ready
-        self._answers: deque[Encoded] = deque()
+        self._answers: deque[bytes] = deque()
         self._slow: deque[int] = deque()
         self._task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
@@ -160,7 +160,7 @@ class KeepAliveSession:
             self._on_ready()
         self._task = None
 
-    def pull(self) -> Encoded | None:
+    def pull(self) -> bytes | None:
         """The next response; None for none now. Raises what keeping alive raised."""
         if self._answers:
             return self._answers.popleft()

@@ -54,6 +54,10 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """
         ...
 
+    def put(self, key: bytes, value: bytes, lease_id: int, waiter: W) -> W:
+        """As `apply` of a Txn with this put alone; the result is its revision."""
+        ...
+
     def record(self, key: bytes) -> bytes | None:
         """The stored record of a key at the durable revision (kvstore.core.mvcc.record)."""
         ...

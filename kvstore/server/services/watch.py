@@ -17,7 +17,7 @@ from kvstore.errors import StoreClosed
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Encoded, Kind, Method
+from kvstore.server.method import Call, Kind, Method
 from kvstore.server.services.served import ServedStore, Settings
 
 __all__ = ["WatchService", "WatchSession"]
@@ -40,7 +40,7 @@ class WatchService:
 
     async def watch(
         self, requests: AsyncIterator[rpc_pb2.WatchRequest], call: Call
-    ) -> AsyncIterator[Encoded]:
+    ) -> AsyncIterator[bytes]:
         ready = asyncio.Event()
         session = self.session(call, ready.set)
         feeder = asyncio.create_task(_feed(requests, session))
@@ -86,7 +86,7 @@ class WatchSession:
         on_ready: Callable[[], None],
     ) -> None:
         self._headers, self._fragment_bytes = headers, fragment_bytes
-        self._pending: deque[Encoded] = deque()  # the rest of a message in fragments
+        self._pending: deque[bytes] = deque()  # the rest of a message in fragments
         self._stream = store.watch_session(on_ready)
 
     def receive(self, request: rpc_pb2.WatchRequest) -> None:
@@ -98,7 +98,7 @@ class WatchSession:
             case "progress_request":
                 self._stream.request_progress()
 
-    def pull(self) -> Encoded | None:
+    def pull(self) -> bytes | None:
         """The next response; None for none now. Raises StoreClosed."""
         if self._pending:
             return self._pending.popleft()
@@ -107,7 +107,7 @@ class WatchSession:
             return None
         header = self._headers.encoded(message.revision)
         if not message.fragment:
-            return Encoded(convert.whole_response(header, message))
+            return convert.whole_response(header, message)
         first, *rest = convert.watch_responses(header, message, self._fragment_bytes)
         self._pending.extend(rest)
         return first

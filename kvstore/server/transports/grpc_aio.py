@@ -1,6 +1,6 @@
 """The method table served by grpc.aio: generic handlers over bytes, no generated servicers.
 
-Requests are parsed and responses serialized here, so that an `Encoded` response passes untouched
+Requests are parsed and responses serialized here, so that an encoded response passes untouched
 and every refusal has the text that etcd's own library gives it. Each call is a task of grpc.aio; on
 drain the streams are ended at once, because they never end by themselves, and the unary calls get
 the grace period.
@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 
 from kvstore.errors import StoreClosed
 from kvstore.server.config.urls import Url
-from kvstore.server.method import Call, Encoded, Kind, Method, MethodTable, Response, unknown_method
+from kvstore.server.method import Call, Kind, Method, MethodTable, serialized, unknown_method
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
 from kvstore.server.transports.interface import Face, Http1Factory
@@ -135,9 +135,9 @@ class GrpcTransport:
             with _counted(stats) as end:
                 try:
                     response = handler(parse(data), _call(context))
-                    if not isinstance(response, (Encoded, Message)):
+                    if not isinstance(response, (bytes, Message)):
                         response = await response
-                    answer = _serialize(response)
+                    answer = serialized(response)
                     stats.sent += 1
                     return answer
                 except Exception as error:
@@ -176,7 +176,7 @@ class GrpcTransport:
                 responses = method.handler(request(), _call(context))
                 try:
                     async for response in responses:
-                        await context.write(_serialize(response))
+                        await context.write(serialized(response))
                         stats.sent += 1
                 finally:
                     await responses.aclose()
@@ -249,10 +249,6 @@ def _pings(interval_s: float, timeout_s: float) -> Sequence[tuple[str, int]]:
 
 def _call(context: _Context) -> Call:
     return Call(dict(context.invocation_metadata() or ()), context.peer())
-
-
-def _serialize(response: Response) -> bytes:
-    return response.SerializeToString() if isinstance(response, Message) else response.data
 
 
 @dataclass(slots=True)

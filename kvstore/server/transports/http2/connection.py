@@ -30,6 +30,7 @@ the end of the read, what is still arriving gets its Stream.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from struct import Struct
 from typing import Final, Generic, Protocol, TypeVar
@@ -594,6 +595,8 @@ class Connection(Generic[H]):
             self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
             self.out.append(data)
             return
+        if stream.queue is None:
+            stream.queue = deque()
         stream.queue.append(memoryview(data))
         stream.queued_bytes += size
         self.queued_bytes += size
@@ -642,6 +645,7 @@ class Connection(Generic[H]):
 
     def _pump(self, stream: Stream) -> None:
         queue, most = stream.queue, self.max_frame_bytes
+        assert queue is not None
         while queue and not self.is_congested and self.turn_bytes > 0:
             data = queue[0]
             size = min(len(data), most, self.window, stream.window)
@@ -678,11 +682,12 @@ class Connection(Generic[H]):
     def forget(self, stream: Stream) -> None:
         """The stream is closed; what was queued on it is dropped."""
         stream.is_closed = True
-        self.queued_bytes -= stream.queued_bytes
-        stream.queued_bytes = 0
-        stream.queue.clear()
-        self._blocked.pop(stream.id, None)
         self.streams.pop(stream.id, None)
+        if stream.queue:
+            self.queued_bytes -= stream.queued_bytes
+            stream.queued_bytes = 0
+            stream.queue.clear()
+            self._blocked.pop(stream.id, None)
 
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream, open or not; its late frames will be dropped."""

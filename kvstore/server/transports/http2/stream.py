@@ -40,7 +40,7 @@ class Stream:
         self.content_length: int | None = None
         self.is_remote_closed = False
         self.is_closed = False
-        self.queue: deque[memoryview] = deque()
+        self.queue: deque[memoryview] | None = None  # a deque costs as much as all else here
         self.queued_bytes = 0
         self.end: bytes | None = None
         self.call: Any = None

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, Encoded, Kind
+from kvstore.server.method import Deferred, Kind
 from kvstore.server.status import Status
 from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.errors import ConnectionFault
@@ -108,8 +108,6 @@ class Calls:
                 response = head.handler(parse(head, message), head.call)
             if type(response) is bytes:
                 answer = response
-            elif type(response) is Encoded:
-                answer = response.data
             elif type(response) is not Deferred and isinstance(response, Message):
                 answer = response.SerializeToString()
             else:

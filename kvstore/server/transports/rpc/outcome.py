@@ -6,11 +6,10 @@ import logging
 
 from google.protobuf.message import DecodeError, Message
 
-from kvstore.server.method import Response
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.rpc.head import CallHead
 
-__all__ = ["parse", "serialize", "status_for"]
+__all__ = ["parse", "status_for"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +26,6 @@ def parse(head: CallHead, message: bytes, *, is_stream: bool = False) -> Message
     except DecodeError:
         text = _UNREADABLE_IN_STREAM if is_stream else _UNREADABLE
         raise StatusError(Code.INTERNAL, text) from None
-
-
-def serialize(response: Response) -> bytes:
-    return response.SerializeToString() if isinstance(response, Message) else response.data
 
 
 def status_for(head: CallHead, error: Exception) -> Status:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import Message
 
 from kvstore.errors import StoreClosed
-from kvstore.server.method import Encoded, Kind, Response
+from kvstore.server.method import Kind, Response, serialized
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
 from kvstore.server.transports.rpc.head import CallHead
-from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
+from kvstore.server.transports.rpc.outcome import parse, status_for
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, status_block
 from kvstore.server.transports.rpc.unary import DEADLINE_EXCEEDED
 
@@ -73,11 +73,11 @@ class _StreamingCall:
                 self.stream, head_block(head.content_type, is_gzip=head.is_gzip)
             )
         if head.is_gzip:
-            framed = [frame_message(serialize(one), is_gzip=True) for one in responses]
+            framed = [frame_message(serialized(one), is_gzip=True) for one in responses]
         else:
             framed = []
             for response in responses:
-                data = serialize(response)
+                data = serialized(response)
                 framed += (pack_prefix(0, len(data)), data)
         connection.send_data(self.stream, b"".join(framed))
 
@@ -184,7 +184,7 @@ class SessionCall(_StreamingCall):
                 response = session.pull()
                 if response is not None:
                     responses.append(response)
-                    size += len(response.data) if type(response) is Encoded else 0
+                    size += len(response) if type(response) is bytes else 0
                 elif not session.has_work:
                     is_more = False
                     break

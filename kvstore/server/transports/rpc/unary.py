@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, Encoded, EncodedParts, Response
+from kvstore.server.method import Deferred, EncodedParts, Response, serialized
 from kvstore.server.status import Code, Status, StatusError
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.framing import MessageReader
 from kvstore.server.transports.rpc.head import CallHead
-from kvstore.server.transports.rpc.outcome import parse, serialize, status_for
+from kvstore.server.transports.rpc.outcome import parse, status_for
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,9 +89,7 @@ class UnaryCall:
             response = None if head.shortcut is None else head.shortcut(message)
             if response is None:
                 response = head.handler(parse(head, message), head.call)
-            if isinstance(response, bytes):
-                self._succeed(Encoded(response))
-            elif isinstance(response, (Encoded, Message)):
+            if isinstance(response, (bytes, Message)):
                 self._succeed(response)
             else:
                 self.wait_for(response)
@@ -115,19 +113,21 @@ class UnaryCall:
     def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
             return
-        if error is not None:
-            self._fail(error)
-        else:
-            assert response is not None
+        if response is not None:
             self._succeed(response)
+        else:
+            assert error is not None
+            self._fail(error)
         self._calls.wake()
 
     def _succeed(self, response: Response) -> None:
         self._count(Code.OK)
-        if type(response) is EncodedParts and not self._head.is_gzip:
+        if type(response) is bytes:
+            self._calls.respond(self.stream, self._head, response)
+        elif type(response) is EncodedParts and not self._head.is_gzip:
             self._calls.respond_in_parts(self.stream, self._head, response.parts)
         else:
-            self._calls.respond(self.stream, self._head, serialize(response))
+            self._calls.respond(self.stream, self._head, serialized(response))
 
     def _fail(self, error: Exception) -> None:
         status = status_for(self._head, error)
@@ -161,7 +161,8 @@ class UnaryCall:
 
     def _count(self, code: Code) -> None:
         self.is_done = True
-        self._calls.hoard.remove(self.stream)
+        if self._reader is not None:
+            self._calls.hoard.remove(self.stream)
         stats = self._head.stats
         if stats is not None:
             stats.handled[code] += 1
