@@ -73,7 +73,9 @@ def parsed(kind: type[M], encoded: bytes) -> M:
 
 
 class TestHeader:
-    @pytest.mark.parametrize("revision", [0, 1, 127, 128, 2**40, 2**63 - 1])
+    @pytest.mark.parametrize(
+        "revision", [0, 1, 127, 128, 2047, 2048, 16383, 2**21, 2**28 + 5, 2**40, 2**63 - 1]
+    )
     def test_encoded_header_is_the_message(self, revision: int) -> None:
         response = rpc_pb2.PutResponse.FromString(HEADERS.encoded(revision))
         assert rpc_pb2.PutResponse(header=HEADERS.message(revision)) == response

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final, Generic, TypeVar, overload
 
@@ -39,8 +40,7 @@ HEAD_BYTES: Final = HEAD.size
 _pack, _unpack = HEAD.pack, HEAD.unpack_from
 _KEY_AT: Final = HEAD_BYTES + 1
 _TABLED: Final = 2048
-_TWO_BYTES: Final = 1 << 14
-_FOUR_BYTES: Final = 1 << 28
+_REMEMBERED: Final = 8192
 _MASK: Final = (1 << 64) - 1
 
 T_co = TypeVar("T_co", covariant=True)
@@ -57,21 +57,16 @@ def _long_varint(number: int) -> bytes:
 
 
 _SHORT: Final = tuple(_long_varint(number) for number in range(_TABLED))
+_FIRST: Final = tuple(bytes((low | 0x80,)) for low in range(0x80))
+_rest: Final = lru_cache(_REMEMBERED)(_long_varint)
 
 
 def varint(number: int) -> bytes:
     """The protobuf varint of an int64; a negative number takes ten bytes."""
     if 0 <= number < _TABLED:
         return _SHORT[number]
-    if 0 <= number < _TWO_BYTES:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    if 0 <= number < _FOUR_BYTES:  # revisions, mostly
-        high = number >> 14
-        if high < 128:
-            return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, high))
-        return bytes(
-            (number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, high & 0x7F | 0x80, high >> 7)
-        )
+    if number > 0:  # a revision, mostly: its neighbours have all but the first byte in common
+        return _FIRST[number & 0x7F] + _rest(number >> 7)
     return _long_varint(number)
 
 
@@ -90,22 +85,21 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 def encode(
     key: bytes, value: bytes, create_revision: int, mod_revision: int, version: int, lease: int
 ) -> bytes:
+    key_bytes, value_bytes = len(key), len(value)
     head = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
-        varint(len(key)),
+        _SHORT[key_bytes] if key_bytes < _TABLED else varint(key_bytes),
         key,
         varint(create_revision),
         varint(mod_revision),
-        varint(version),
+        _SHORT[version] if version < _TABLED else varint(version),
     )
     numbers = _pack(create_revision, mod_revision, version, lease, HEAD_BYTES + len(head))
+    if not value_bytes:
+        return b"%b%b\x30%b" % (numbers, head, varint(lease)) if lease else numbers + head
+    size = _SHORT[value_bytes] if value_bytes < _TABLED else varint(value_bytes)
     if lease:
-        tail = b"\x30" + varint(lease)
-        if value:
-            tail = b"\x2a%b%b%b" % (varint(len(value)), value, tail)
-        return numbers + head + tail
-    if value:
-        return b"%b%b\x2a%b%b" % (numbers, head, varint(len(value)), value)
-    return numbers + head
+        return b"%b%b\x2a%b%b\x30%b" % (numbers, head, size, value, varint(lease))
+    return b"%b%b\x2a%b%b" % (numbers, head, size, value)
 
 
 def encode_tombstone(key: bytes, mod_revision: int) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 
 import hpack
 import pytest
@@ -228,3 +230,47 @@ class TestGoingAway:
         assert not connection.is_closed
         assert [told for told in sink.told if told[0] == 1][-1] == (1, b"y")  # type: ignore[index]
         assert all(told[0] == 1 for told in sink.told)  # type: ignore[index]
+
+
+class Held:
+    """A call that has its stream, as the stream has it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        stream.call = self
+
+
+class Holder(Echo):
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[weakref.ref[Held]] = []
+
+    def begin(self, stream: Stream, head: Head) -> None:
+        super().begin(stream, head)
+        self.held.append(weakref.ref(Held(stream)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        frame(DATA, END_STREAM, 1, b"answered"),
+        frame(RST_STREAM, 0, 1, bytes(4)),
+        frame(WINDOW_UPDATE, 0, 1, bytes(4)),
+        frame(WINDOW_UPDATE, 0, 0, bytes(4)),
+    ],
+    ids=["answered", "reset", "stream error", "connection error"],
+)
+def test_a_call_is_freed_with_its_stream_and_not_by_the_collector(end: bytes) -> None:
+    sink = Holder()
+    connection: Connection[Head] = Connection(sink, Limits(), 0.0)
+    sink.connection = connection
+    request = frame(HEADERS, END_HEADERS, 1, hpack.Encoder().encode(FIELDS))
+    gc.disable()
+    try:
+        connection.receive(PREFACE + frame(SETTINGS, 0, 0) + request, 0.0)
+        (held,) = sink.held
+        assert held() is not None
+        connection.receive(end, 0.0)
+        assert held() is None
+    finally:
+        gc.enable()

@@ -463,8 +463,7 @@ class Connection(Generic[H]):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many resets")
         stream = self.streams.get(stream_id)
         if stream is not None:
-            self.forget(stream)
-            self._sink.reset(stream)
+            self.forget(stream, is_reset=True)
 
     def _on_priority(self, stream_id: int, payload: bytes) -> None:
         if not stream_id:
@@ -679,8 +678,8 @@ class Connection(Generic[H]):
         else:
             self._refuse(stream.id, ErrorCode.NO_ERROR)
 
-    def forget(self, stream: Stream) -> None:
-        """The stream is closed; what was queued on it is dropped."""
+    def forget(self, stream: Stream, *, is_reset: bool = False) -> None:
+        """The stream is closed; what was queued on it is dropped. The sink hears of a reset."""
         stream.is_closed = True
         self.streams.pop(stream.id, None)
         if stream.queue:
@@ -688,6 +687,9 @@ class Connection(Generic[H]):
             stream.queued_bytes = 0
             stream.queue.clear()
             self._blocked.pop(stream.id, None)
+        if is_reset:
+            self._sink.reset(stream)
+        stream.call = None  # which has the stream: a cycle would wait for the collector
 
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream, open or not; its late frames will be dropped."""
@@ -697,9 +699,7 @@ class Connection(Generic[H]):
             del self._late[next(iter(self._late))]
         stream = self.streams.get(stream_id)
         if stream is not None:
-            self.forget(stream)
-            if code is not ErrorCode.NO_ERROR:
-                self._sink.reset(stream)
+            self.forget(stream, is_reset=code is not ErrorCode.NO_ERROR)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -733,8 +733,7 @@ class Connection(Generic[H]):
         self.is_closed = True
         self._arriving.clear()
         for stream in list(self.streams.values()):
-            self.forget(stream)
-            self._sink.reset(stream)
+            self.forget(stream, is_reset=True)
 
     # -- inside ----------------------------------------------------------------------------------
 
