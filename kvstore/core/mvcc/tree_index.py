@@ -165,8 +165,10 @@ class TreeIndex:
         entries = self._entries
         keys = self.keys_in(key_range, live=live, reverse=reverse)
         if live:
+            known = map(entries.__getitem__, islice(keys, limit) if limit else keys)
             return [
-                entry_at(entries[key], below) for key in (islice(keys, limit) if limit else keys)
+                entry if type(entry) is int and entry < below else entry_at(entry, below)
+                for entry in known
             ]
         found = (packed for key in keys if (packed := entry_at(entries[key], below)))
         return list(islice(found, limit) if limit else found)
