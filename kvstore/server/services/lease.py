@@ -129,36 +129,37 @@ class KeepAliveSession:
     ) -> None:
         self._store, self._encode, self._on_ready = store, encode, on_ready
         self._answers: deque[bytes] = deque()
-        self._slow: deque[int] = deque()
+        self._slow: deque[int] | None = None
+        """Ids that the task is about; None while there is no task."""
         self._task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
         self._has_ended = False
 
     def receive(self, request: rpc_pb2.LeaseKeepAliveRequest) -> None:
         lease_id = request.ID
-        if not self._slow:
+        if self._slow is None:
             revision = self._store.revision
             lease = self._store.lease_keep_alive_now(lease_id)
             if lease is not None:
                 self._answers.append(self._encode(revision, lease))
                 self._on_ready()
                 return
+            self._slow = deque()
+            self._task = asyncio.get_running_loop().create_task(self._wait(self._slow))
         self._slow.append(lease_id)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._wait())
 
-    async def _wait(self) -> None:
+    async def _wait(self, slow: deque[int]) -> None:
         try:
-            while self._slow:
+            while slow:
                 revision = self._store.revision
-                lease = await self._store.lease_keep_alive(self._slow[0])
-                self._slow.popleft()
+                lease = await self._store.lease_keep_alive(slow[0])
+                slow.popleft()
                 self._answers.append(self._encode(revision, lease))
                 self._on_ready()
+            self._slow = self._task = None
         except Exception as error:
             self._error = error
             self._on_ready()
-        self._task = None
 
     def pull(self) -> bytes | None:
         """The next response; None for none now. Raises what keeping alive raised."""

@@ -43,6 +43,10 @@ class MessageReader:
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are whole with `data`. Raises StatusError with the texts of grpc-go."""
         buffer = self._buffer
+        if not buffer and len(data) >= PREFIX_BYTES:  # one whole message, mostly
+            flag, size = prefix_of(data)
+            if size == len(data) - PREFIX_BYTES and size <= self._max_bytes:
+                return [self.plain(flag, data[PREFIX_BYTES:])]
         buffer += data
         messages = []
         at, end = 0, len(buffer)

@@ -6,6 +6,7 @@ The blocks use no table of HPACK, so that they are the same on every connection.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -28,6 +29,7 @@ def percent_encode(text: str) -> bytes:
     return b"".join(bytes((c,)) if c in _PLAIN else b"%%%02X" % c for c in data)
 
 
+@lru_cache(16)
 def head_block(content_type: bytes, *, is_gzip: bool) -> bytes:
     """What comes before the messages of an answer."""
     fields = [(b":status", b"200"), (b"content-type", content_type)]
