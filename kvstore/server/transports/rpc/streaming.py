@@ -211,6 +211,7 @@ class SessionCall(_StreamingCall):
 
     def _release(self) -> None:
         self._session.close()
+        del self._session  # it has `_on_ready` of this call: a cycle, as in Connection.forget
 
 
 class TaskCall(_StreamingCall):
