@@ -159,7 +159,7 @@ class OverlaySnapshot:
         return self._lmdb.get(table, key)
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
-        if table is _LOG and not any(log and not log.keys().isdisjoint(keys) for log in self._logs):
+        if table is _LOG and all(not log or log.keys().isdisjoint(keys) for log in self._logs):
             return self._lmdb.get_many(table, keys)
         rows: dict[bytes, bytes | None] = {}
         for layer in self._layers:

@@ -85,6 +85,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 def encode(
     key: bytes, value: bytes, create_revision: int, mod_revision: int, version: int, lease: int
 ) -> bytes:
+    # What is small nearly always is looked up here: calling `varint` costs more than its look-up.
     key_bytes, value_bytes = len(key), len(value)
     head = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
         _SHORT[key_bytes] if key_bytes < _TABLED else varint(key_bytes),
