@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import kvstore
+from bench.imports import imports
 from bench.report import Result
 from kvstore.embedded.ranges import Range
 
@@ -158,7 +159,12 @@ def many(directory: Path, sizes: Sizes) -> Iterator[Result]:
     yield _result("many", what, said["rss_mb"], "MB", 450.0 if full else None, note)
 
 
+def fresh_interpreter(directory: Path, sizes: Sizes) -> Iterator[Result]:
+    yield from imports(directory, 5 * sizes.rounds)
+
+
 WORKLOADS: dict[str, Callable[[Path, Sizes], Iterator[Result]]] = {
+    "imports": fresh_interpreter,
     "get": get,
     "put": put,
     "durable-async": durable_async,

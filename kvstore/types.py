@@ -1,10 +1,9 @@
 """Value types of the field: what goes into a store and what comes out of it.
 
 The words and the fields are etcd's (facts: etcd api/mvccpb/kv.proto and etcdserverpb/rpc.proto).
-Hot types are NamedTuples; none of them is changed after it was made.
+Hot types are NamedTuples; none of them is changed after it was made. Their annotations are real
+types here: a NamedTuple compiles each that is text, a third of what importing this module costs.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -154,8 +153,8 @@ class Txn(NamedTuple):
     """
 
     compares: Sequence[Compare] = ()
-    success: Sequence[Op | None] = ()
-    failure: Sequence[Op | None] = ()
+    success: Sequence["Op | None"] = ()
+    failure: Sequence["Op | None"] = ()
 
 
 Op: TypeAlias = RangeOp | PutOp | DeleteRangeOp | Txn
@@ -189,7 +188,7 @@ class TxnResult(NamedTuple):
 
     revision: int
     succeeded: bool
-    responses: Sequence[OpResult]
+    responses: Sequence["OpResult"]
 
 
 OpResult: TypeAlias = RangeResult | PutResult | DeleteRangeResult | TxnResult

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kvstore.backend.interface import Backend
-from kvstore.backend.memory import MemoryBackend
+if TYPE_CHECKING:
+    from kvstore.backend.interface import Backend
 
 __all__ = ["MEMORY", "open_backend"]
 
@@ -21,6 +21,8 @@ def open_backend(
     Raises OpenError, DirectoryLocked, CorruptStore.
     """
     if path == MEMORY:
+        from kvstore.backend.memory import MemoryBackend
+
         return MemoryBackend()
     from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
 
@@ -28,7 +30,7 @@ def open_backend(
         from kvstore.backend.journaled import JournaledBackend
 
         return JournaledBackend(path, create=create)
-    if (Path(path) / DATA_FILE).exists():
+    if os.path.exists(os.path.join(path, DATA_FILE)):
         from kvstore.backend.journaled import settle_journal
 
         settle_journal(path)

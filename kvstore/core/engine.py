@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from kvstore.core.lease.lessor import Lessor
@@ -110,17 +109,25 @@ class Batch(NamedTuple):
     write_index: int
 
 
-@dataclass(slots=True)
 class Recovered:
     """What a restart found on disk."""
 
-    index: TreeIndex
-    revision: int
-    compact_revision: int = -1
-    compaction_finished: bool = True
-    write_index: int = 0
-    leases: list[tuple[int, int]] = field(default_factory=list)
-    attached: list[tuple[bytes, int]] = field(default_factory=list)
+    def __init__(
+        self,
+        index: TreeIndex,
+        revision: int,
+        *,
+        compact_revision: int = -1,
+        compaction_finished: bool = True,
+        write_index: int = 0,
+        leases: Iterable[tuple[int, int]] = (),
+        attached: Iterable[tuple[bytes, int]] = (),
+    ) -> None:
+        """`leases` are (id, TTL), `attached` (key, lease)."""
+        self.index, self.revision = index, revision
+        self.compact_revision, self.compaction_finished = compact_revision, compaction_finished
+        self.write_index = write_index
+        self.leases, self.attached = leases, attached
 
 
 class Engine:

@@ -7,36 +7,47 @@ each for itself, and the transaction when there is more than one of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 __all__ = ["LEASE_TTL_BOUNDS_S", "Totals"]
 
 LEASE_TTL_BOUNDS_S = tuple(2**power for power in range(24))
 """Upper bounds of the classes that granted TTLs are counted by; one more class is above them."""
 
 
-@dataclass(slots=True)
 class Totals:
-    ranges: int = 0
-    puts: int = 0
-    deletes: int = 0
-    """Delete operations, however many keys each removed; and each key that a lease took along."""
-    txns: int = 0
-    """Transactions of more than one operation."""
-    events: int = 0
-    """Handed to the consumers of watch streams."""
-    leases_granted: int = 0
-    leases_revoked: int = 0
-    """The expired ones among them."""
-    leases_renewed: int = 0
-    leases_expired: int = 0
-    lease_ttls: list[int] = field(default_factory=lambda: [0] * (len(LEASE_TTL_BOUNDS_S) + 1))
-    """Leases granted, by the class of their TTL."""
-    lease_ttl_sum_s: int = 0
-    compacted_records: int = 0
-    """Records that compactions removed."""
-    decided_bytes: int = 0
-    """Of the decisions that went into commits, a commit that was repeated counted once."""
+    __slots__ = (
+        "compacted_records",
+        "decided_bytes",
+        "deletes",
+        "events",
+        "lease_ttl_sum_s",
+        "lease_ttls",
+        "leases_expired",
+        "leases_granted",
+        "leases_renewed",
+        "leases_revoked",
+        "puts",
+        "ranges",
+        "txns",
+    )
+
+    def __init__(self) -> None:
+        self.ranges = self.puts = self.deletes = 0
+        """Operations. A delete counts once, however many keys it removed; of what a lease took
+        along, each key counts as one."""
+        self.txns = 0
+        """Transactions of more than one operation."""
+        self.events = 0
+        """Handed to the consumers of watch streams."""
+        self.leases_granted = self.leases_renewed = self.leases_expired = 0
+        self.leases_revoked = 0
+        """The expired ones among them."""
+        self.lease_ttls = [0] * (len(LEASE_TTL_BOUNDS_S) + 1)
+        """Leases granted, by the class of their TTL."""
+        self.lease_ttl_sum_s = 0
+        self.compacted_records = 0
+        """Records that compactions removed."""
+        self.decided_bytes = 0
+        """Of the decisions that went into commits, a commit that was repeated counted once."""
 
     def grant(self, ttl_s: int) -> None:
         """A lease was granted for `ttl_s`, at least 1."""

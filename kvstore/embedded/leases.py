@@ -20,11 +20,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from kvstore.errors import InvalidRequest, LeaseNotFound, StoreClosed, StoreError
-from kvstore.store.interface import AsyncStoreProtocol, StoreProtocol
 from kvstore.types import Lease
 
 if TYPE_CHECKING:
     import asyncio
+
+    from kvstore.store.interface import AsyncStoreProtocol, StoreProtocol
 
 __all__ = ["AsyncHeldLease", "AsyncKeeper", "HeldLease", "Keeper", "Schedule"]
 

@@ -9,13 +9,15 @@ when every earlier event is out, and carries the revision that was reached.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvstore.embedded.watch import Batch, Inbox, next_message
 from kvstore.errors import Compacted, FutureRevision, InvalidRequest, WatchCanceled
 from kvstore.keys import KeyRange
-from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 from kvstore.types import WatchCreate, WatchMessage
+
+if TYPE_CHECKING:
+    from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 
 __all__ = ["Replay", "replay", "replay_async"]
 

@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvstore.errors import StoreClosed, WatchCanceled
-from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 from kvstore.types import Event, WatchCreate, WatchMessage
+
+if TYPE_CHECKING:
+    from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 
 __all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
 

@@ -7,18 +7,20 @@ neither: then what is on disk is unknown and the store must not write any more.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvstore.backend.interface import Backend, BackendFull, MapFull
 from kvstore.core.engine import Batch
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.rows import to_write_batch
+
+if TYPE_CHECKING:
+    import asyncio  # a store for threads commits with this module, and does not pay for a loop
 
 __all__ = ["Committer", "Outcome", "commit_once", "grow_map"]
 

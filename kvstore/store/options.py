@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvstore import limits
 
@@ -14,11 +14,10 @@ __all__ = ["StoreOptions", "random_lease_id"]
 
 def random_lease_id() -> int:
     """A positive int64, not 0."""
-    return secrets.randbelow(2**63 - 1) + 1
+    return int.from_bytes(os.urandom(8)) >> 1 or 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreOptions:
+class StoreOptions(NamedTuple):
     """`clock` gives monotonic seconds; `next_id` proposes lease ids."""
 
     max_txn_ops: int = limits.MAX_TXN_OPS

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, NoReturn
 
@@ -35,13 +34,14 @@ class Position(NamedTuple):
     at: int
 
 
-@dataclass(slots=True)
 class _Segment:
-    number: int
-    salt: bytes
-    size_bytes: int
-    file: int
-    end: int = FIRST_ENTRY
+    __slots__ = ("end", "file", "number", "salt", "size_bytes")
+
+    def __init__(
+        self, number: int, salt: bytes, size_bytes: int, file: int, end: int = FIRST_ENTRY
+    ) -> None:
+        self.number, self.salt, self.size_bytes = number, salt, size_bytes
+        self.file, self.end = file, end
 
 
 class Journal:

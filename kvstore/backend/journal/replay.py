@@ -14,7 +14,7 @@ entry that is not whole, and nothing behind it. Whatever else is wrong is damage
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kvstore.backend.interface import WriteBatch
 from kvstore.backend.journal.disk import Disk
@@ -26,8 +26,7 @@ from kvstore.errors import CorruptStore
 __all__ = ["Replayed", "Tail", "replay"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """Where the next entry goes."""
 
     number: int
@@ -38,17 +37,19 @@ class Tail:
     """The last entry's bytes, which end there; b"" when none was read."""
 
 
-@dataclass(slots=True)
 class Replayed:
-    sequence: int = 0
-    """The last commit of all."""
-    batches: list[tuple[int, int, int, int, WriteBatch]] = field(default_factory=list)
-    """(sequence, segment, offset, size in bytes, batch) for what LMDB lacks, ascending."""
-    tail: Tail | None = None
-    live: list[int] = field(default_factory=list)
-    """Segments up to the tail's that are needed."""
-    unused: list[int] = field(default_factory=list)
-    """Segments with a live name that are not."""
+    __slots__ = ("batches", "live", "sequence", "tail", "unused")
+
+    def __init__(self, sequence: int = 0, unused: list[int] | None = None) -> None:
+        self.sequence = sequence
+        """The last commit of all."""
+        self.batches: list[tuple[int, int, int, int, WriteBatch]] = []
+        """(sequence, segment, offset, size in bytes, batch) for what LMDB lacks, ascending."""
+        self.tail: Tail | None = None
+        self.live: list[int] = []
+        """Segments up to the tail's that are needed."""
+        self.unused = [] if unused is None else unused
+        """Segments with a live name that are not."""
 
 
 def replay(disk: Disk, mark: Mark | None) -> Replayed:
@@ -65,7 +66,7 @@ def replay(disk: Disk, mark: Mark | None) -> Replayed:
                 f"{live_name(mark.number)} is missing: it may hold commits that data.lmdb lacks"
             )
         _check_unused(disk, needed, f"{live_name(mark.number)} is missing")
-        return Replayed(mark.sequence, unused=live)
+        return Replayed(mark.sequence, live)
     if needed[-1] - needed[0] != len(needed) - 1:
         raise CorruptStore(f"a segment between {needed[0]} and {needed[-1]} is missing")
     return _Reader(disk, mark).read(needed, [number for number in live if number < mark.number])

@@ -7,19 +7,18 @@ only moves `expires_at`, and an entry that comes up too early is pushed again wi
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
 
 __all__ = ["LeaseState", "Lessor"]
 
 
-@dataclass(slots=True)
 class LeaseState:
-    id: int
-    ttl_s: int
-    expires_at: float
-    granted_at: int = 0
-    """The sequence of the grant; 0 when it was read from disk."""
-    keys: set[bytes] = field(default_factory=set)
+    __slots__ = ("expires_at", "granted_at", "id", "keys", "ttl_s")
+
+    def __init__(self, lease_id: int, ttl_s: int, expires_at: float) -> None:
+        self.id, self.ttl_s, self.expires_at = lease_id, ttl_s, expires_at
+        self.granted_at = 0
+        """The sequence of the grant; 0 when it was read from disk."""
+        self.keys: set[bytes] = set()
 
 
 class Lessor:

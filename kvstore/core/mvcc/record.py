@@ -56,8 +56,12 @@ def _long_varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SHORT: Final = tuple(_long_varint(number) for number in range(_TABLED))
 _FIRST: Final = tuple(bytes((low | 0x80,)) for low in range(0x80))
+_LAST: Final = tuple(bytes((high,)) for high in range(0x80))
+_SHORT: Final = (
+    *_LAST,
+    *(low + high for high in _LAST[1 : _TABLED >> 7] for low in _FIRST),
+)
 _rest: Final = lru_cache(_REMEMBERED)(_long_varint)
 
 
