@@ -151,7 +151,6 @@ class TestMemberList:
 
 
 class TestAlarms:
-    @NOT_SERVED
     def test_none_at_first(self, both: Both) -> None:
         def script(terminal: Terminal) -> None:
             terminal.ok("alarm", "list")

@@ -78,7 +78,7 @@ CHECKS = [
     "mutex", "mutex counter", "election", "stm serializable", "stm snapshot", "stm repeatable",
     "stm committed", "namespace", "ordering", "mirror",
 ]  # fmt: skip
-MISSING = {"alarms", "hash", "defragment", "members refused"}
+MISSING = {"hash", "defragment", "members refused"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from kvstore.proto import health_pb2, rpc_pb2
 from kvstore.server.header import Headers
 from kvstore.server.method import Call, Response, serialized
 from kvstore.server.services import Settings, build_methods
-from kvstore.server.status import StatusError
+from kvstore.server.status import Code, StatusError
 from kvstore.store.interface import Waiter
 from kvstore.types import (
     CompactResult,
@@ -386,6 +386,19 @@ class TestTheRest:
         )
         assert expected == got
         assert got.HasField("downgradeInfo")
+
+    @pytest.mark.parametrize("kind", [0, 1, 2, 7])
+    def test_the_list_of_alarms_of_whatever_kind_is_empty(self, kind: int) -> None:
+        request = rpc_pb2.AlarmRequest(memberID=22, alarm=kind)  # type: ignore[arg-type]
+        got = call(FakeStore(), "/etcdserverpb.Maintenance/Alarm", request)
+        assert rpc_pb2.AlarmResponse(header=HEADERS.message(9)) == got
+
+    @pytest.mark.parametrize("action", [1, 2, 7])
+    def test_alarms_are_neither_raised_nor_cleared(self, action: int) -> None:
+        request = rpc_pb2.AlarmRequest(action=action)  # type: ignore[arg-type]
+        with pytest.raises(StatusError, match="unknown method Alarm for service") as refused:
+            call(FakeStore(), "/etcdserverpb.Maintenance/Alarm", request)
+        assert refused.value.code is Code.UNIMPLEMENTED
 
     def test_member_list_has_a_header_without_revision(self) -> None:
         got = call(FakeStore(), "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest())

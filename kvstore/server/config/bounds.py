@@ -12,17 +12,13 @@ __all__ = [
     "at_least_one",
     "min_lease_ttl_s",
     "not_negative_s",
-    "read_bcrypt_cost",
+    "quota_bytes",
     "read_max_request_bytes",
     "read_progress_interval_s",
-    "read_quota_bytes",
 ]
 
 _DEFAULT_QUOTA_BYTES: Final = 2 * 1024**3
-_QUOTA_WARNING_BYTES: Final = 8 * 1024**3
 _REQUEST_WARNING_BYTES: Final = 10 * 1024**2
-_BCRYPT_COSTS: Final = range(4, 32)
-_DEFAULT_BCRYPT_COST: Final = 10
 
 
 def at_least_one(values: Mapping[str, Any], flag: str, default: int) -> int:
@@ -48,18 +44,9 @@ def min_lease_ttl_s(values: Mapping[str, Any]) -> int:
     return -(-(3 * ticks // 2 * heartbeat_ms) // 1000)
 
 
-def read_quota_bytes(values: Mapping[str, Any], warnings: list[str]) -> int:
-    """The size at which writes are refused; -1 for none."""
-    quota_bytes: int = values["quota-backend-bytes"]
-    if quota_bytes < 0:
-        warnings.append("--quota-backend-bytes is negative: the size of the data has no limit")
-        return -1
-    if quota_bytes > _QUOTA_WARNING_BYTES:
-        warnings.append(
-            f"--quota-backend-bytes {quota_bytes} is over {_QUOTA_WARNING_BYTES}, "
-            "the most that etcd recommends"
-        )
-    return quota_bytes or _DEFAULT_QUOTA_BYTES
+def quota_bytes(values: Mapping[str, Any]) -> int:
+    """The size that is shown as the quota; -1 for none."""
+    return max(values["quota-backend-bytes"], -1) or _DEFAULT_QUOTA_BYTES
 
 
 def read_max_request_bytes(values: Mapping[str, Any], warnings: list[str]) -> int:
@@ -85,12 +72,3 @@ def read_progress_interval_s(values: Mapping[str, Any], warnings: list[str]) -> 
         )
         return limits.MIN_PROGRESS_NOTIFY_INTERVAL_S
     return interval_s
-
-
-def read_bcrypt_cost(values: Mapping[str, Any], warnings: list[str]) -> int:
-    """The cost of hashing a password; out of its range it is the default."""
-    cost: int = values["bcrypt-cost"]
-    if cost not in _BCRYPT_COSTS:
-        warnings.append(f"--bcrypt-cost {cost} is not in 4 to 31: {_DEFAULT_BCRYPT_COST} is used")
-        return _DEFAULT_BCRYPT_COST
-    return cost

@@ -62,7 +62,7 @@ def read_file(path: str) -> tuple[dict[str, str], list[str]]:
         if key in _SECTIONS:
             _read_section(path, key, value, texts, warnings)
         elif key == "discovery-config":
-            _refuse_discovery(path, value)
+            _read_discovery(path, value, warnings)
         elif (flag := _flag_of(key)) is not None:
             texts[flag.name] = _text(path, key, flag, value)
         else:
@@ -109,11 +109,12 @@ def _read_section(
             texts[flag.name] = _text(path, f"{section}.{key}", flag, inner)
 
 
-def _refuse_discovery(path: str, value: object) -> None:
+def _read_discovery(path: str, value: object, warnings: list[str]) -> None:
     if not isinstance(value, dict) or value.get("endpoints") or value.get("token"):
         raise ConfigError(
             f"{path}: discovery-config is refused: this server is always the only member"
         )
+    warnings.append(f"{path}: discovery-config is ignored: there is no discovery")
 
 
 def _text(path: str, key: str, flag: Flag, value: object) -> str:

@@ -48,9 +48,9 @@ class Flag:
     """One option.
 
     `default` is text, read as a value from the command line would be. `alias_of` names the option
-    (for a feature gate `feature-gates:Gate`) that an older name stands for. `refuses` are values
-    that stop the start although others are ignored; `why` completes the sentence of a warning or
-    a refusal. `is_own` marks what etcd does not have.
+    that an older name stands for. `refuses` are values that stop the start although others are
+    ignored; `why` completes the sentence of a warning or a refusal. `is_own` marks what etcd does
+    not have.
     """
 
     name: str

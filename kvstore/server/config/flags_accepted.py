@@ -1,8 +1,8 @@
 """The options that change nothing: ignored with a warning, refused, or an older name of another.
 
-What is ignored concerns things one server alone does not have (peers, a raft log, a bbolt file), so
-that a command line written for etcd still starts. What is refused would change what is served in
-a way this server cannot follow; silence would be a lie.
+What is ignored concerns things one server alone does not have (peers, a raft log, a bbolt file) or
+this one does not have yet, so that a command line written for etcd still starts. What is refused
+would have the member be part of something else: a cluster of several, or a proxy.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _TRACING = "traces are not exported"
 _ROTATION = "log files are not rotated here"
 _V2 = "the v2 API is not served"
 _ALONE = "this server is always the only member"
+_DISCOVERY = "there is no discovery"
+_AUTH = "there is no authentication yet"
+_BATCHES = "a commit begins as soon as somebody waits for it"
 
 
 def _ignored(why: str, *rows: tuple[str, Type, str]) -> tuple[Flag, ...]:
@@ -90,10 +93,50 @@ IGNORED: Final = (
         "exit",
         Kind.IGNORED,
         "Ignored",
-        "Ignored: there is no discovery; proxy is refused.",
+        f"Ignored: {_DISCOVERY}.",
         choices=("exit", "proxy"),
-        refuses=("proxy",),
-        why="there is no discovery",
+        why=_DISCOVERY,
+    ),
+    *_ignored(
+        _DISCOVERY,
+        ("discovery-dial-timeout", DURATION, "2s"),
+        ("discovery-request-timeout", DURATION, "5s"),
+        ("discovery-keepalive-time", DURATION, "2s"),
+        ("discovery-keepalive-timeout", DURATION, "6s"),
+        ("discovery-insecure-transport", BOOL, "true"),
+        ("discovery-insecure-skip-tls-verify", BOOL, "false"),
+        ("discovery-cert", STRING, ""),
+        ("discovery-key", STRING, ""),
+        ("discovery-cacert", STRING, ""),
+        ("discovery-user", STRING, ""),
+        ("discovery-password", STRING, ""),
+        ("discovery-srv-name", STRING, ""),
+        ("discovery-proxy", STRING, ""),
+    ),
+    *_ignored(_ALONE, ("force-new-cluster", BOOL, "false")),
+    *_ignored(
+        "no quota is enforced yet, Status and /metrics show it",
+        ("quota-backend-bytes", INT, "0"),
+    ),
+    *_ignored(
+        _AUTH,
+        ("auth-token", STRING, "simple"),
+        ("auth-token-ttl", UINT, "300"),
+        ("bcrypt-cost", UINT, "10"),
+    ),
+    *_ignored(
+        _BATCHES,
+        ("backend-batch-interval", DURATION, "100ms"),
+        ("backend-batch-limit", INT, "10000"),
+    ),
+    *_ignored("no feature here has a gate", ("feature-gates", Type.FEATURES, "")),
+    *_ignored("profiles are not served", ("enable-pprof", BOOL, "false")),
+    *_ignored(
+        "requests are timed with --metrics extensive, not logged",
+        ("warning-unary-request-duration", DURATION, "300ms"),
+    ),
+    *_ignored(
+        "an address in TIME_WAIT is always taken over", ("socket-reuse-address", BOOL, "false")
     ),
     Flag(
         "v2-deprecation",
@@ -143,7 +186,7 @@ LEGACY: Final = tuple(
 
 
 def _alias(name: str, kind: Type, of: str) -> Flag:
-    text = f"Older name of --{of.partition(':')[0]}."
+    text = f"Older name of --{of}."
     return Flag(name, kind, "", Kind.HONOURED, "Older names", text, alias_of=of)
 
 
@@ -172,12 +215,16 @@ OLDER: Final = (
             ("compaction-batch-limit", INT),
             ("compaction-sleep-interval", DURATION),
             ("warning-apply-duration", DURATION),
-            ("warning-unary-request-duration", DURATION),
         )
     ),
-    _alias("experimental-enable-lease-checkpoint", BOOL, "feature-gates:LeaseCheckpoint"),
-    _alias(
-        "experimental-enable-lease-checkpoint-persist", BOOL, "feature-gates:LeaseCheckpointPersist"
+    *_older(
+        "a lease has its full TTL after each restart",
+        ("experimental-enable-lease-checkpoint", BOOL, "false"),
+        ("experimental-enable-lease-checkpoint-persist", BOOL, "false"),
+    ),
+    *_older(
+        "requests are timed with --metrics extensive, not logged",
+        ("experimental-warning-unary-request-duration", DURATION, "300ms"),
     ),
     *_older(
         _CHECKS,
@@ -206,7 +253,7 @@ OLDER: Final = (
         ("experimental-snapshot-catch-up-entries", UINT, "5000"),
     ),
     *_older(_TRACING, *((f"experimental-{row[0]}", row[1], row[2]) for row in _TRACING_ROWS)),
-    *_older(_V2, ("enable-v2", BOOL, "false")),
+    *_older(_V2, ("enable-v2", BOOL, "false"), ("experimental-enable-v2v3", STRING, "")),
     *_older("there is no v2 proxy", ("proxy", STRING, "off"), refuses=("on", "readonly")),
     *_older(
         "there is no v2 proxy",
@@ -224,27 +271,10 @@ def _refused(why: str, *rows: tuple[str, Type, str]) -> tuple[Flag, ...]:
     )
 
 
-REFUSED: Final = (
-    *_refused(
-        _ALONE + " and does not look for others",
-        ("discovery-token", STRING, ""),
-        ("discovery-endpoints", STRINGS, ""),
-        ("discovery-dial-timeout", DURATION, "2s"),
-        ("discovery-request-timeout", DURATION, "5s"),
-        ("discovery-keepalive-time", DURATION, "2s"),
-        ("discovery-keepalive-timeout", DURATION, "6s"),
-        ("discovery-insecure-transport", BOOL, "true"),
-        ("discovery-insecure-skip-tls-verify", BOOL, "false"),
-        ("discovery-cert", STRING, ""),
-        ("discovery-key", STRING, ""),
-        ("discovery-cacert", STRING, ""),
-        ("discovery-user", STRING, ""),
-        ("discovery-password", STRING, ""),
-        ("discovery-srv", STRING, ""),
-        ("discovery-srv-name", STRING, ""),
-        ("discovery", STRING, ""),
-        ("discovery-proxy", STRING, ""),
-    ),
-    *_refused(_ALONE, ("force-new-cluster", BOOL, "false")),
-    *_refused(_V2, ("experimental-enable-v2v3", STRING, "")),
+REFUSED: Final = _refused(
+    _ALONE + " and does not look for others",
+    ("discovery-token", STRING, ""),
+    ("discovery-endpoints", STRINGS, ""),
+    ("discovery-srv", STRING, ""),
+    ("discovery", STRING, ""),
 )

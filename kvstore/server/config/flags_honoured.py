@@ -51,21 +51,8 @@ MEMBER: Final = _flags(
         "election-timeout",
         UINT,
         "1000",
-        "Milliseconds; the shortest lease and the request timeout follow.",
+        "Milliseconds; the shortest lease is one and a half.",
     ),
-    (
-        "quota-backend-bytes",
-        INT,
-        "0",
-        "Size at which writes are refused. 0 is 2 GiB, negative is no quota.",
-    ),
-    (
-        "backend-batch-interval",
-        DURATION,
-        "100ms",
-        "The longest a commit may wait for company. 0 is the default.",
-    ),
-    ("backend-batch-limit", INT, "10000", "Writes that one commit may hold. 0 is the default."),
     ("max-txn-ops", UINT, str(limits.MAX_TXN_OPS), "Operations that one transaction may have."),
     (
         "max-request-bytes",
@@ -89,20 +76,13 @@ MEMBER: Final = _flags(
         "How long an unanswered ping is waited for; 0 is for ever.",
     ),
     ("socket-reuse-port", BOOL, "false", "Share the port with other processes (SO_REUSEPORT)."),
-    ("socket-reuse-address", BOOL, "false", "Take over an address in TIME_WAIT (SO_REUSEADDR)."),
     (
         "watch-progress-notify-interval",
         DURATION,
         "10m",
         "How often an idle watcher that asked for it hears how far it is; at least 100ms.",
     ),
-    ("warning-apply-duration", DURATION, "100ms", "Log a write that took longer than this."),
-    (
-        "warning-unary-request-duration",
-        DURATION,
-        "300ms",
-        "Log a request that took longer than this.",
-    ),
+    ("warning-apply-duration", DURATION, "100ms", "Count a write that took longer than this."),
     (
         "compaction-batch-limit",
         INT,
@@ -115,7 +95,6 @@ MEMBER: Final = _flags(
         "10ms",
         "Pause between two steps of a compaction. 0 is the default.",
     ),
-    ("feature-gates", Type.FEATURES, "", "Switch features: Name=true|false,... with etcd's names."),
 )
 
 CLUSTERING: Final = _flags(
@@ -190,16 +169,8 @@ SECURITY: Final = _flags(
     ),
 )
 
-AUTH: Final = _flags(
-    "Auth",
-    ("auth-token", STRING, "simple", "Kind of the tokens that users get."),
-    ("auth-token-ttl", UINT, "300", "Seconds that an unused simple token lives."),
-    ("bcrypt-cost", UINT, "10", "Cost of hashing a password, 4 to 31."),
-)
-
 MONITORING: Final = _flags(
     "Profiling and monitoring",
-    ("enable-pprof", BOOL, "false", "Serve profiles under /debug/pprof/."),
     ("metrics", STRING, "basic", "basic, or extensive to add latency histograms per method."),
     (
         "listen-metrics-urls",
@@ -244,7 +215,6 @@ HONOURED: Final = (
     *MEMBER,
     *CLUSTERING,
     *SECURITY,
-    *AUTH,
     *MONITORING,
     *LOGGING,
     *UNSAFE,

@@ -64,14 +64,13 @@ class Config:
     transport: Literal["native", "grpcio"]
     tls: TlsConfig
     socket_reuse_port: bool
-    socket_reuse_address: bool
 
     # What a client may ask for.
     max_request_bytes: int
     max_txn_ops: int
     max_concurrent_streams: int
     quota_backend_bytes: int
-    """Size at which writes are refused; negative for no quota, never 0."""
+    """Only shown; negative for no quota, never 0."""
     grpc_keepalive_min_time_s: float
     grpc_keepalive_interval_s: float
     """0 for never."""
@@ -82,7 +81,6 @@ class Config:
     heartbeat_interval_ms: int
     election_timeout_ms: int
     min_lease_ttl_s: int
-    request_timeout_s: float
     watch_progress_notify_interval_s: float
 
     # History.
@@ -94,15 +92,6 @@ class Config:
     compaction_batch_limit_keys: int
     compaction_sleep_interval_s: float
 
-    # Commits.
-    backend_batch_interval_s: float
-    backend_batch_limit_ops: int
-
-    # Users.
-    auth_token: Literal["simple"]
-    auth_token_ttl_s: int
-    bcrypt_cost: int
-
     # HTTP, metrics and logs.
     enable_grpc_gateway: bool
     cors_origins: frozenset[str]
@@ -110,16 +99,12 @@ class Config:
     host_whitelist: frozenset[str]
     """`*` alone for every host."""
     metrics: Literal["basic", "extensive"]
-    enable_pprof: bool
     debug_record_calls: bool
     log_level: str
     log_format: Literal["text", "json"]
     log_outputs: tuple[str, ...]
     warning_apply_duration_s: float
-    warning_unary_request_duration_s: float
 
-    feature_gates: tuple[tuple[str, bool], ...]
-    """Those named, sorted."""
     warnings: tuple[str, ...]
     """One line each, to be logged at the start."""
 

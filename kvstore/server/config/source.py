@@ -158,17 +158,15 @@ def _settle(texts: Mapping[str, str], values: dict[str, Any], prefix: str) -> li
         if flag.kind is not Kind.HONOURED:
             warnings.append(f"{prefix}{name} is ignored: {flag.why}")
         elif flag.alias_of:
-            target, _, gate = flag.alias_of.partition(":")
-            _adopt(flag, target, gate, values, prefix)
-            use = f"{target}={gate}={str(values[name]).lower()}" if gate else target
-            warnings.append(f"{prefix}{name} is an older name: use {prefix}{use}")
+            _adopt(flag, values, prefix)
+            warnings.append(f"{prefix}{name} is an older name: use {prefix}{flag.alias_of}")
     return warnings
 
 
-def _adopt(flag: Flag, target: str, gate: str, values: dict[str, Any], prefix: str) -> None:
-    held = values.setdefault(target, {}) if gate else values
-    if (gate or target) in held:
+def _adopt(flag: Flag, values: dict[str, Any], prefix: str) -> None:
+    target = flag.alias_of
+    if target in values:
         raise ConfigError(
             f"both {prefix}{flag.name} and {prefix}{target} are set: use {prefix}{target} alone"
         )
-    held[gate or target] = values[flag.name]
+    values[target] = values[flag.name]

@@ -14,10 +14,9 @@ from kvstore.server.config.bounds import (
     at_least_one,
     min_lease_ttl_s,
     not_negative_s,
-    read_bcrypt_cost,
+    quota_bytes,
     read_max_request_bytes,
     read_progress_interval_s,
-    read_quota_bytes,
 )
 from kvstore.server.config.cluster import check_initial_cluster
 from kvstore.server.config.model import Config
@@ -82,18 +81,16 @@ def make_config(source: Source) -> Config:
         transport=values["transport"],
         tls=tls,
         socket_reuse_port=values["socket-reuse-port"],
-        socket_reuse_address=values["socket-reuse-address"],
         max_request_bytes=read_max_request_bytes(values, warnings),
         max_txn_ops=values["max-txn-ops"],
         max_concurrent_streams=values["max-concurrent-streams"],
-        quota_backend_bytes=read_quota_bytes(values, warnings),
+        quota_backend_bytes=quota_bytes(values),
         grpc_keepalive_min_time_s=not_negative_s(values, "grpc-keepalive-min-time"),
         grpc_keepalive_interval_s=not_negative_s(values, "grpc-keepalive-interval"),
         grpc_keepalive_timeout_s=not_negative_s(values, "grpc-keepalive-timeout"),
         heartbeat_interval_ms=values["heartbeat-interval"],
         election_timeout_ms=values["election-timeout"],
         min_lease_ttl_s=min_lease_ttl_s(values),
-        request_timeout_s=5 + 2 * values["election-timeout"] / 1000,
         watch_progress_notify_interval_s=read_progress_interval_s(values, warnings),
         auto_compaction_mode=values["auto-compaction-mode"],
         auto_compaction_retention_s=periodic_s,
@@ -103,23 +100,15 @@ def make_config(source: Source) -> Config:
         ),
         compaction_sleep_interval_s=not_negative_s(values, "compaction-sleep-interval")
         or limits.COMPACTION_SLEEP_S,
-        backend_batch_interval_s=not_negative_s(values, "backend-batch-interval") or 0.1,
-        backend_batch_limit_ops=at_least_one(values, "backend-batch-limit", 10_000),
-        auth_token="simple",
-        auth_token_ttl_s=values["auth-token-ttl"],
-        bcrypt_cost=read_bcrypt_cost(values, warnings),
         enable_grpc_gateway=values["enable-grpc-gateway"],
         cors_origins=frozenset(values["cors"]),
         host_whitelist=frozenset(values["host-whitelist"] or ("*",)),
         metrics=_read_metrics(values, warnings),
-        enable_pprof=values["enable-pprof"],
         debug_record_calls=values["debug-record-calls"],
         log_level=values["log-level"],
         log_format="json" if values["log-format"] == "json" else "text",
         log_outputs=tuple(dict.fromkeys(values["log-outputs"] or ("default",))),
         warning_apply_duration_s=values["warning-apply-duration"],
-        warning_unary_request_duration_s=values["warning-unary-request-duration"],
-        feature_gates=tuple(sorted(values["feature-gates"].items())),
         warnings=tuple(warnings),
     )
 
@@ -181,9 +170,7 @@ def _check_choices(values: Mapping[str, Any]) -> None:
     if values["log-format"] not in ("text", "console", "json"):
         raise ConfigError(f'unknown log-format "{values["log-format"]}": text or json')
     kind = token.partition(",")[0]
-    if kind == "jwt":
-        raise ConfigError("--auth-token jwt: only simple tokens are served")
-    if kind not in ("simple", ""):
+    if kind not in ("simple", "jwt", ""):
         raise ConfigError(f'unknown auth token type "{kind}"')
     gates = values["feature-gates"]
     if gates.get("LeaseCheckpointPersist") and not gates.get("LeaseCheckpoint"):

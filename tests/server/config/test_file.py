@@ -53,13 +53,11 @@ class TestReading:
         assert config.watch_progress_notify_interval_s == 5.0
         assert (config.quota_backend_bytes, config.max_request_bytes) == (1024, 2048)
         assert config.auto_compaction_retention_s == 7200.0
-        assert config.feature_gates == (("AllAlpha", True), ("AllBeta", False))
         assert config.log_outputs == ("stderr", "/dev/null")
         assert config.cors_origins == {"http://a:1"}
         assert config.host_whitelist == {"a", "b"}
         assert config.unsafe_no_fsync
         assert config.socket_reuse_port
-        assert config.socket_reuse_address
         assert (config.tls.cert_file, config.tls.key_file) == ("c", "k")
         assert config.tls.client_cert_auth
         assert config.tls.client_cert_allowed_hostnames == ("x", "y")
@@ -75,6 +73,77 @@ class TestReading:
 
     def test_a_number_can_be_a_name(self, path: Path) -> None:
         assert load(path, "name: 5").name == "5"
+
+
+class TestSample:
+    def test_the_values_that_etcd_shows_in_its_sample_start(self, path: Path) -> None:
+        """Its keys with what stands behind them, of 3.4 (with a proxy) and of 3.7 alike."""
+        config = load(
+            path,
+            """
+            name: 'default'
+            data-dir:
+            wal-dir:
+            snapshot-count: 10000
+            heartbeat-interval: 100
+            election-timeout: 1000
+            quota-backend-bytes: 0
+            listen-peer-urls: http://localhost:2380
+            listen-client-urls: http://localhost:2379
+            max-snapshots: 5
+            max-wals: 5
+            cors:
+            initial-advertise-peer-urls: http://localhost:2380
+            advertise-client-urls: http://localhost:2379
+            discovery:
+            discovery-fallback: 'proxy'
+            discovery-proxy:
+            discovery-srv:
+            initial-cluster:
+            initial-cluster-token: 'etcd-cluster'
+            initial-cluster-state: 'new'
+            strict-reconfig-check: false
+            enable-v2: true
+            enable-pprof: true
+            proxy: 'off'
+            proxy-failure-wait: 5000
+            proxy-refresh-interval: 30000
+            proxy-dial-timeout: 1000
+            proxy-write-timeout: 5000
+            proxy-read-timeout: 0
+            client-transport-security:
+              cert-file:
+              key-file:
+              client-cert-auth: false
+              trusted-ca-file:
+              auto-tls: false
+            peer-transport-security:
+              cert-file:
+              key-file:
+              client-cert-auth: false
+              trusted-ca-file:
+              auto-tls: false
+              allowed-cn:
+              allowed-hostname:
+            self-signed-cert-validity: 1
+            log-level: debug
+            logger: zap
+            log-outputs: [stderr]
+            force-new-cluster: false
+            auto-compaction-mode: periodic
+            auto-compaction-retention: "1"
+            cipher-suites: [
+              TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+              TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+            ]
+            tls-min-version: 'TLS1.2'
+            tls-max-version: 'TLS1.3'
+            discovery-config: {endpoints: [], token: ''}
+            """,
+        )
+        assert config.auto_compaction_retention_s == 3600.0
+        assert config.log_level == "debug"
+        assert all(" is ignored: " in warning for warning in config.warnings)
 
 
 class TestPrecedence:
@@ -115,7 +184,6 @@ class TestRefusing:
             ("a: [", "is neither YAML nor JSON"),
             ("discovery-config: {endpoints: [a], token: b}", "discovery-config is refused"),
             ("discovery-srv: example.org", "discovery-srv=example.org is refused"),
-            ("force-new-cluster: true", "force-new-cluster=true is refused"),
             ("initial-cluster-state: x", 'initial-cluster-state: invalid value "x"'),
         ],
     )

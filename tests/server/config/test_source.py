@@ -150,11 +150,3 @@ class TestOlderNames:
     def test_both_names_are_too_many(self) -> None:
         with pytest.raises(ConfigError, match="use --warning-apply-duration alone"):
             read("--experimental-warning-apply-duration=1s", "--warning-apply-duration=2s")
-
-    def test_a_switch_becomes_a_feature_gate(self) -> None:
-        source = read("--experimental-enable-lease-checkpoint", "--feature-gates=AllBeta=false")
-        assert source.values["feature-gates"] == {"AllBeta": False, "LeaseCheckpoint": True}
-
-    def test_a_gate_and_its_older_name_are_too_many(self) -> None:
-        with pytest.raises(ConfigError, match="are set: use --feature-gates alone"):
-            read("--experimental-enable-lease-checkpoint", "--feature-gates=LeaseCheckpoint=true")
