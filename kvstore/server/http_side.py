@@ -18,8 +18,8 @@ from kvstore.store.aio import LoopStore
 if TYPE_CHECKING:
     from kvstore.server.recording import CallRecord
     from kvstore.server.transports.http1.connection import Http1Connection
-    from kvstore.server.transports.http1.messages import Site
     from kvstore.server.transports.interface import Face
+    from kvstore.server.transports.web.messages import Site
 
 __all__ = ["HttpSide"]
 

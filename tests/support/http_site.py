@@ -19,7 +19,7 @@ from kvstore.server.metrics import HealthStats
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http1.connection import Http1Connection
-from kvstore.server.transports.http1.messages import Site
+from kvstore.server.transports.web.messages import Site
 from kvstore.store.aio import LoopStore
 
 __all__ = ["HttpSite", "Wire", "get", "post"]

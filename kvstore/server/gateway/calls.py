@@ -14,7 +14,7 @@ from kvstore.server.gateway.json_out import error_body, message_body
 from kvstore.server.method import Call, Deferred, EncodedParts, Method, Response
 from kvstore.server.stats import MethodStats
 from kvstore.server.status import HTTP_STATUS, Code, Status, StatusError, status_of
-from kvstore.server.transports.http1.messages import Answer, Fields
+from kvstore.server.transports.web.messages import Answer, Fields
 
 __all__ = ["SUCCESS", "GatewayCall", "UnaryCall", "refuse"]
 
@@ -24,7 +24,6 @@ _JSON: Final = ("Content-Type", "application/json")
 SUCCESS: Final[Fields] = (_JSON, ("Grpc-Metadata-Content-Type", "application/grpc"))
 _TRAILER: Final = ("Trailer", "Grpc-Trailer-Content-Type")
 _EXPIRED: Final = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded", 504)
-_CUT: Final = StatusError(Code.INVALID_ARGUMENT, "unexpected EOF")
 JSON_FACTOR: Final = 2
 """How much longer than its message a body may be: base64 takes four bytes for three."""
 
@@ -149,15 +148,14 @@ class UnaryCall(GatewayCall):
         else:
             self._parts.append(data)
 
-    def end(self, *, is_whole: bool) -> None:
+    def end(self, fault: str = "") -> None:
+        """As etcd's gateway it reads no further than to the end of the first document."""
         if self.is_done:
             return
         body = b"".join(self._parts)
         self._parts.clear()
         try:
-            if not is_whole:
-                raise _CUT
-            request = first_document(self.method.request, body)
+            request = first_document(self.method.request, body, fault=fault)
         except StatusError as error:
             self._fail(error)
             return

@@ -8,7 +8,7 @@ from typing import Final
 
 from kvstore.server.method import Call
 from kvstore.server.status import Code, StatusError
-from kvstore.server.transports.http1.messages import Request
+from kvstore.server.transports.web.messages import Request
 
 __all__ = ["call_of", "timeout_s_of"]
 

@@ -12,7 +12,7 @@ from kvstore.server.gateway.streams import StreamCall
 from kvstore.server.method import Kind, MethodTable, unknown_method
 from kvstore.server.stats import CallStats
 from kvstore.server.status import Code, Status, StatusError, status_of
-from kvstore.server.transports.http1.messages import Answer, Handler
+from kvstore.server.transports.web.messages import Answer, Handler
 
 __all__ = ["Gateway"]
 

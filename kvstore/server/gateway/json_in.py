@@ -30,6 +30,7 @@ _Convert: TypeAlias = Callable[[FieldDescriptor, Any], Any]
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_EXPONENT: Final = 20
+_CUT_OFF: Final = "unexpected EOF"
 _RANGES: Final = {
     FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
@@ -54,10 +55,11 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def first_document(kind: type[M], body: bytes) -> M:
+def first_document(kind: type[M], body: bytes, *, fault: str = "") -> M:
     """The message in the first document of `body`; what follows is not looked at.
 
-    An empty body is an empty message. Raises StatusError, InvalidArgument.
+    An empty body is an empty message. `fault` says why the body is not whole: it is told when the
+    document is not whole either. Raises StatusError, InvalidArgument.
     """
     message = kind()
     text = body.decode("utf-8", "surrogateescape")
@@ -67,13 +69,16 @@ def first_document(kind: type[M], body: bytes) -> M:
         try:
             document, _ = _DECODER.raw_decode(text, start.end())
         except json.JSONDecodeError as error:
-            raise _refused(_syntax_error(text, error)) from None
+            why = _syntax_error(text, error)
+            raise _refused(fault or why if why == _CUT_OFF else why) from None
         except (ValueError, RecursionError, ArithmeticError):
             raise _refused("proto: syntax error: invalid value") from None
         try:
             _fill(message, document)
         except RecursionError:
             raise _refused("proto: exceeded max recursion depth") from None
+    elif fault:
+        raise _refused(fault)
     return message
 
 
@@ -87,7 +92,7 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     if at == len(text) or error.msg.startswith("Unterminated string"):
-        return "unexpected EOF"
+        return _CUT_OFF
     place = {
         "Expecting property name enclosed in double quotes": "looking for beginning of object key "
         "string",

@@ -63,7 +63,7 @@ class StreamCall(GatewayCall):
         self._is_all = self._is_all or self._splitter.is_broken
         self._wake()
 
-    def end(self, *, is_whole: bool) -> None:
+    def end(self, fault: str = "") -> None:
         self._is_all = True
         self._wake()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kvstore.server.http.pages import Reply, error
-from kvstore.server.transports.http1.messages import Fields, Request
+from kvstore.server.transports.web.messages import Fields, Request
 
 __all__ = ["Access"]
 

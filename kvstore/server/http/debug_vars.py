@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kvstore.server.header import Headers
 from kvstore.server.http.pages import Page, Reply, get_only
-from kvstore.server.transports.http1.messages import Request
+from kvstore.server.transports.web.messages import Request
 from kvstore.types import StoreStatus
 
 __all__ = ["debug_vars_page"]

@@ -15,7 +15,7 @@ from kvstore.errors import StoreError
 from kvstore.keys import KeyRange
 from kvstore.server.http.pages import TEXT, Page, Reply, error, get_only
 from kvstore.server.metrics import HealthStats
-from kvstore.server.transports.http1.messages import Request
+from kvstore.server.transports.web.messages import Request
 from kvstore.types import RangeOp, RangeResult
 
 __all__ = ["CheckedStore", "health_pages"]

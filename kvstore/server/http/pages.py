@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from kvstore.server.recording import CallRecord
 from kvstore.server.services.maintenance import API_VERSION, STORAGE_VERSION
-from kvstore.server.transports.http1.messages import Fields, Request
+from kvstore.server.transports.web.messages import Fields, Request
 
 __all__ = [
     "TEXT",

@@ -25,7 +25,7 @@ from kvstore.server.method import MethodTable
 from kvstore.server.metrics import HealthStats
 from kvstore.server.recording import CallRecord
 from kvstore.server.stats import CallStats
-from kvstore.server.transports.http1.messages import Answer, Handler
+from kvstore.server.transports.web.messages import Answer, Handler
 from kvstore.types import StoreStatus
 
 __all__ = ["PageSite", "SiteParts", "build_metrics_site", "build_site"]
@@ -118,6 +118,9 @@ class PageSite:
             if request.method == "OPTIONS":
                 answer.reply(200, (), b"")
                 return None
+        if request.target == "*":
+            answer.reply(400, (), b"", closes=True)
+            return None
         target = self._moved(path)
         if target != path and request.method != "CONNECT":
             answer.reply(*_redirect(answer, target))

@@ -15,7 +15,8 @@ from kvstore.server.gateway.context import call_of
 from kvstore.server.gateway.routes import ROUTES
 from kvstore.server.stats import MethodStats
 from kvstore.server.status import Code
-from kvstore.server.transports.http1.messages import Request
+from kvstore.server.transports.web.messages import Request
+from kvstore.server.transports.web.target import Target
 from tests.support.http_site import HttpSite, Wire, get, post
 
 
@@ -130,7 +131,8 @@ class TestMetadata:
             ("grpc-metadata-x-bin", "YQ"),
             ("user-agent", "curl"),
         ]
-        request = Request("POST", "/v3/kv/range", fields)
+        path = "/v3/kv/range"
+        request = Request("POST", path, Target("", path, ""), fields)
         request.peer = "ipv4:127.0.0.1:5"
         call = call_of(request)
         assert call.metadata == {"authorization": "token", "hasleader": "true", "x-bin": b"a"}

@@ -12,8 +12,8 @@ import pytest
 from kvstore.server.config import parse_config
 from kvstore.server.transports.http1 import connection as module
 from kvstore.server.transports.http1.connection import DISCARD_BYTES, Http1Connection
-from kvstore.server.transports.http1.messages import Answer
 from kvstore.server.transports.native.sniffer import Sniffer
+from kvstore.server.transports.web.messages import Answer
 from tests.support.http_site import HttpSite, get, post
 
 
@@ -29,8 +29,8 @@ class Plain:
     def data(self, data: bytes) -> None:
         self.told.append(data)
 
-    def end(self, *, is_whole: bool) -> None:
-        self.told.append(("end", is_whole))
+    def end(self, fault: str = "") -> None:
+        self.told.append(("end", fault))
 
     def hang_up(self) -> None:
         self.told.append("hang up")
@@ -171,7 +171,7 @@ class TestOrder:
         case.do(case.connection.pause_writing)
         assert case.site.handlers[0].answer.is_congested
         case.do(case.connection.resume_writing)
-        assert case.site.handlers[0].told == [("end", True), "writable"]
+        assert case.site.handlers[0].told == [("end", ""), "writable"]
 
     def test_a_handler_that_is_backed_up_gets_no_more(self, case: Case) -> None:
         case.receive(post("/a", b"x" * 10)[:-5])
@@ -181,13 +181,13 @@ class TestOrder:
         assert handler.told == [b"xxxxx"]
         handler.is_backed_up = False
         case.do(handler.answer.resume)
-        assert handler.told == [b"xxxxx", b"xxxxx", ("end", True)]
+        assert handler.told == [b"xxxxx", b"xxxxx", ("end", "")]
 
     def test_a_body_comes_as_it_arrives(self, case: Case) -> None:
         case.receive(get("/a", "Transfer-Encoding: chunked", method="POST"))
         for piece in (b"1\r\nx", b"\r\n2\r\nyz\r\n", b"0\r\n\r\n"):
             case.receive(piece)
-        assert case.site.handlers[0].told == [b"x", b"yz", ("end", True)]
+        assert case.site.handlers[0].told == [b"x", b"yz", ("end", "")]
 
 
 class TestAnswers:
@@ -238,7 +238,7 @@ class TestAnswers:
         case.receive(post("/a", b"x", "Expect: 100-continue")[:-1])
         assert case.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
         case.receive(b"x")
-        assert case.site.handlers[0].told == [b"x", ("end", True)]
+        assert case.site.handlers[0].told == [b"x", ("end", "")]
 
     def test_a_client_that_waits_is_not_told_to_go_on_when_it_is_refused(self, case: Case) -> None:
         case.receive(post("/now", b"x", "Expect: 100-continue")[:-1])
@@ -272,7 +272,7 @@ class TestTheEnd:
         case.do(case.connection.drain)
         handler = case.site.handlers[0]
         assert case.transport.is_open
-        assert handler.told == [("end", True), "drain"]
+        assert handler.told == [("end", ""), "drain"]
         case.do(lambda: handler.answer.reply(200, (), b"done"))
         assert b"Connection: close\r\n" in case.transport.written
         assert case.transport.written.endswith(b"done")
@@ -282,7 +282,7 @@ class TestTheEnd:
         case.receive(get("/a"))
         case.do(lambda: case.connection.connection_lost(None))
         handler = case.site.handlers[0]
-        assert handler.told == [("end", True), "cancel"]
+        assert handler.told == [("end", ""), "cancel"]
         case.do(lambda: handler.answer.reply(200, (), b"late"))
         assert case.transport.written == b""
 
@@ -290,7 +290,7 @@ class TestTheEnd:
         case.receive(get("/a") + get("/now"))
         case.do(case.connection.eof_received)
         handler = case.site.handlers[0]
-        assert handler.told == [("end", True), "hang up"]
+        assert handler.told == [("end", ""), "hang up"]
         case.do(lambda: handler.answer.reply(200, (), b"A"))
         assert case.transport.written.endswith(b"now")
         assert not case.transport.is_open
@@ -299,14 +299,14 @@ class TestTheEnd:
         case.receive(post("/a", b"xy")[:-1])
         case.do(case.connection.eof_received)
         handler = case.site.handlers[0]
-        assert handler.told == [b"x", ("end", False)]
+        assert handler.told == [b"x", ("end", "unexpected EOF")]
         case.do(lambda: handler.answer.reply(400, (), b"cut"))
         assert not case.transport.is_open
 
     def test_a_malformed_chunk_cuts_the_body_off(self, case: Case) -> None:
         case.receive(get("/a", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n\r\n")
         handler = case.site.handlers[0]
-        assert handler.told == [("end", False)]
+        assert handler.told == [("end", "invalid byte in chunk length")]
         case.do(lambda: handler.answer.reply(400, (), b"cut"))
         assert b"Connection: close\r\n" in case.transport.written
 
@@ -355,7 +355,11 @@ class TestHostileClients:
 
     @pytest.mark.parametrize(
         "garbage",
-        [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), b"\0" * 5000, b"hello\r\n"],
+        [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+            b"\0" * 5000,
+            b"hello\r\n\r\n",
+        ],
     )
     def test_garbage_is_a_bad_request(self, site: HttpSite, garbage: bytes) -> None:
         with site.wire() as wire:

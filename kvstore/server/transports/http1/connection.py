@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from typing import Final
 
@@ -22,9 +23,9 @@ from kvstore.server.stats import CallStats
 from kvstore.server.transports.half_close import half_close
 from kvstore.server.transports.http1 import encoding
 from kvstore.server.transports.http1.encoding import Framing
-from kvstore.server.transports.http1.messages import Fields, Handler, Request, Site
 from kvstore.server.transports.http1.parser import Body, End, Event, Fault, Head, Parser
 from kvstore.server.transports.native.protocol import peer_text
+from kvstore.server.transports.web.messages import Fields, Handler, Request, Site
 
 __all__ = ["Http1Connection"]
 
@@ -42,6 +43,7 @@ LINGER_S: Final = 0.5
 """After our last byte: a reset for what was not read could overtake it."""
 WHOLE_BYTES: Final = 2048
 """A longer answer is chunked, as Go's is."""
+_CUT_OFF: Final = "unexpected EOF"
 
 
 class Http1Connection(asyncio.Protocol):
@@ -98,7 +100,7 @@ class Http1Connection(asyncio.Protocol):
             if active.is_read:
                 active.handler.hang_up()
             else:
-                self._cut(active)
+                self._cut(active, _CUT_OFF)
         is_needed = self._active is not None and not self._is_closing
         if not is_needed:
             self._close()
@@ -205,7 +207,7 @@ class Http1Connection(asyncio.Protocol):
                     if active.is_answered:
                         self._next()
                     elif active.handler is not None:
-                        active.handler.end(is_whole=True)
+                        active.handler.end()
             case Fault(status, text):
                 if active is not None and active.is_read and not active.is_answered:
                     return False
@@ -216,8 +218,8 @@ class Http1Connection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         request.peer, request.is_secure = self._peer, self._is_secure
         exchange = self._active = _Exchange(self, request)
-        expects = request.field("expect").lower()
-        if expects and expects != "100-continue":
+        expects = request.field("expect")
+        if expects and not _may_continue(expects):
             exchange.expectation_failed()
             return
         try:
@@ -236,16 +238,16 @@ class Http1Connection(asyncio.Protocol):
             if active.discarded_bytes > DISCARD_BYTES:
                 self._close(lingers=True)
 
-    def _cut(self, active: _Exchange) -> None:
+    def _cut(self, active: _Exchange, fault: str) -> None:
         """The body ends here, and with its answer the connection."""
         active.is_read = active.closes = True
         assert active.handler is not None
-        active.handler.end(is_whole=False)
+        active.handler.end(fault)
 
     def _reject(self, active: _Exchange | None, status: int, text: str) -> None:
         self._unread = b""
         if active is not None and not active.is_answered and active.handler is not None:
-            self._cut(active)
+            self._cut(active, text)
             return
         if active is None:
             self.write(encoding.plain_error(status, text))
@@ -457,6 +459,11 @@ class _Exchange:
             connection=connection,
             content_type=content_type,
         )
+
+
+def _may_continue(expects: str) -> bool:
+    """Go looks for the word, wherever it stands."""
+    return "100-continue" in re.split(r"[ \t,]", expects.lower())
 
 
 def _last_chunk(fields: Fields) -> bytes:

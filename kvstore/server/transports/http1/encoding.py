@@ -8,7 +8,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Final
 
-from kvstore.server.transports.http1.messages import Fields
+from kvstore.server.transports.web.messages import Fields
 
 __all__ = ["CONTINUE", "LAST_CHUNK", "Framing", "chunk", "date", "head", "plain_error"]
 

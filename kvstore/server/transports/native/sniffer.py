@@ -1,16 +1,20 @@
 """The first bytes of a connection say what it speaks: HTTP/2 with prior knowledge, or HTTP/1.1.
 
-With TLS it is the same, after the handshake: a client that offers nothing by ALPN is served, too.
+Where only HTTP/1.1 is served everything is HTTP/1.1, and a port with both hands over what has a
+line of a request, whoever its method; all else ends without a word, as with etcd (cmux there). With
+TLS it is the same, after the handshake: a client that offers nothing by ALPN is served, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Final
 
+from kvstore.server.transports.http1.head import may_be_line
 from kvstore.server.transports.http2.frames import PREFACE
 from kvstore.server.transports.native.protocol import Http2Protocol
 
@@ -20,13 +24,10 @@ _log = logging.getLogger(__name__)
 
 GREETING_TIMEOUT_S: Final = 120.0
 """How long a connection may say too little (grpc-go's ConnectionTimeout)."""
-_METHODS: Final = tuple(
-    method.encode() + b" "
-    for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"]
-)
-"""What else is said on a plain port ends the connection without a word, as with etcd."""
-_ENOUGH: Final = 4
-"""No method of HTTP/1 begins with `PRI `."""
+_ENOUGH: Final = len(b"PRI * HTTP/2.0\r\n")
+"""Of the preface: no request of HTTP/1 begins so."""
+_LINE: Final = re.compile(rb"[^ \n]* [^ \n]* HTTP/1\.[0-9]\r?\n")
+_MAX_LINE_BYTES: Final = 4096
 
 
 class Sniffer(asyncio.Protocol):
@@ -60,13 +61,14 @@ class Sniffer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._seen = seen = self._seen + data
-        if seen[:_ENOUGH] == PREFACE[: min(len(seen), _ENOUGH)]:
-            if len(seen) < _ENOUGH:
-                return
-            self._hand_over(self._http2)
-        elif self._refusal is not None or _begins_with_method(seen):
+        if self._http2 is not None and seen[:_ENOUGH] == PREFACE[: min(len(seen), _ENOUGH)]:
+            if len(seen) >= _ENOUGH:
+                self._hand_over(self._http2)
+        elif self._http1 is None:
+            self._transport.abort()
+        elif self._http2 is None or self._refusal is not None or _LINE.match(seen):
             self._hand_over(self._http1)
-        elif not _may_begin_with_method(seen):
+        elif b"\n" in seen or len(seen) >= _MAX_LINE_BYTES or not may_be_line(seen):
             self._transport.abort()
 
     def eof_received(self) -> bool:
@@ -78,11 +80,8 @@ class Sniffer(asyncio.Protocol):
     def close(self) -> None:
         self._transport.abort()
 
-    def _hand_over(self, make: Callable[[], asyncio.Protocol | Http2Protocol] | None) -> None:
+    def _hand_over(self, make: Callable[[], asyncio.Protocol | Http2Protocol]) -> None:
         self._forget()
-        if make is None:
-            self._transport.abort()
-            return
         protocol = make()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
@@ -91,11 +90,3 @@ class Sniffer(asyncio.Protocol):
     def _forget(self) -> None:
         self._timer.cancel()
         self._open.discard(self)
-
-
-def _begins_with_method(seen: bytes) -> bool:
-    return seen.startswith(_METHODS)
-
-
-def _may_begin_with_method(seen: bytes) -> bool:
-    return any(method.startswith(seen) for method in _METHODS)

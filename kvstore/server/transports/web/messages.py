@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
+
+from kvstore.server.transports.web.target import Target
 
 __all__ = ["Answer", "Fields", "Handler", "Request", "Site"]
 
@@ -16,6 +18,7 @@ class Request:
     """The head of a request.
 
     `fields` have lower-case names. `path` is decoded, `query` is not. `is_secure`: it came by TLS.
+    `host` is that of the target if it has one, else that of the field.
     """
 
     __slots__ = (
@@ -36,24 +39,19 @@ class Request:
         self,
         method: str,
         target: str,
+        parsed: Target,
         fields: Sequence[tuple[str, str]] = (),
         *,
+        has_body: bool = False,
         is_http_1_0: bool = False,
         keeps_alive: bool = True,
     ) -> None:
+        """`target` is what `parsed` was made of."""
         self.method, self.target, self.fields = method, target, fields
-        self.is_http_1_0, self.keeps_alive = is_http_1_0, keeps_alive
+        self.has_body, self.is_http_1_0, self.keeps_alive = has_body, is_http_1_0, keeps_alive
         self.peer, self.is_secure = "", False
-        self.host = self.field("host")
-        length = self.field("content-length").strip("0")
-        self.has_body = bool(length or self.field("transfer-encoding"))
-        local = target
-        scheme, separator, rest = target.partition("://")
-        if separator and scheme.lower() in ("http", "https"):
-            self.host, slash, local = rest.partition("/")
-            local = slash + local
-        path, _, self.query = local.partition("?")
-        self.path = unquote(path) or "/"
+        self.path, self.query = parsed.path, parsed.query
+        self.host = parsed.host or self.field("host")
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} from {self.peer}>"
@@ -123,8 +121,8 @@ class Handler(Protocol):
 
     def data(self, data: bytes) -> None: ...
 
-    def end(self, *, is_whole: bool) -> None:
-        """The body is over; not whole when it was cut off or malformed."""
+    def end(self, fault: str = "") -> None:
+        """The body is over; `fault` says why it is not whole, if it was cut off or malformed."""
         ...
 
     def hang_up(self) -> None:
