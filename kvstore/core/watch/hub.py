@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from kvstore.core.totals import Totals
-from kvstore.core.watch.interval import IntervalMap
+from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
 from kvstore.types import Event
@@ -93,7 +93,7 @@ class Hub:
         self.history, self.totals = history, totals
         self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
-        self._intervals: IntervalMap[Group] = IntervalMap()
+        self._intervals: IntervalTree[Group] = IntervalTree()
         self.watchers = 0
         """Watchers of all streams, canceled ones not counted."""
 
@@ -121,7 +121,7 @@ class Hub:
             if watcher.range.is_single:
                 del self._keys[watcher.range.key]
             else:
-                self._intervals.remove(watcher.range, group)
+                self._intervals.remove(watcher.range)
 
     @property
     def is_idle(self) -> bool:
@@ -146,7 +146,7 @@ class Hub:
 
     def _matching(self, key: bytes) -> Iterable[Group]:
         exact = self._keys.get(key)
-        ranges = self._intervals.stab(key)
+        ranges = self._intervals.stab(key, len(self._intervals))
         return (exact, *ranges) if exact is not None else ranges
 
     def _offer(self, group: Group, revision: int, changes: Sequence[WatchedChange]) -> None:
@@ -157,7 +157,7 @@ class Hub:
             watcher.stream.offer(watcher, offer)
 
     def check(self) -> list[str]:
-        wrong = []
+        wrong = self._intervals.check()
         for key_range, group in self._groups.items():
             if key_range != group.range or not group.watchers:
                 wrong.append(f"the group of {key_range} is empty or filed under a wrong interval")

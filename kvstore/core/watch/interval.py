@@ -1,69 +1,275 @@
-"""Which intervals hold a key: stab a key into a set of ranges.
+"""Which intervals hold a key: stab keys into a set of ranges.
 
-The bounds of all ranges cut the key space into segments, and each segment knows the ranges that
-cover it:
+An AVL tree (Adelson-Velsky and Landis) of ranges ordered by their first key, then by their end,
+each node augmented with the greatest end below it, which is the interval tree of Cormen, Leiserson,
+Rivest and Stein (Introduction to Algorithms, "Interval trees"):
 
-    ranges      a────────d        b──c
-    segments    a ── b ── c ── d ──
-    covers      {1}  {1,2} {1}  {}
+                c─────f  max: open                 a subtree whose greatest end is not above
+               /       \\                          a key holds nothing of it, and neither does
+        a──b  max: e    d──open  max: open         what begins behind it
+           \\
+            b───e  max: e
 
-A stab is one bisection, whatever the number of ranges. Adding a range visits the segments it
-covers. Exact keys are not ranges here: a dict finds those.
+Adding and removing cost O(log n) whatever the ranges are: equal ends, nested, all of them open. A
+stab that finds k costs O(log n + k log(n / k)) at most, and O(n) for all. Exact keys are not ranges
+here: a dict finds those.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
-from sortedcontainers import SortedDict
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Generic, NamedTuple, TypeVar
 
 from kvstore.keys import KeyRange
 
-__all__ = ["IntervalMap"]
+__all__ = ["IntervalTree", "Stabbed"]
 
 T = TypeVar("T")
 
 
-class IntervalMap(Generic[T]):
-    """Ranges, each with one item: half-open or open-ended, not empty, not single keys."""
+class Stabbed(NamedTuple, Generic[T]):
+    """A range's item, and which of the sorted keys it holds: `keys[low:high]`, at least one."""
+
+    item: T
+    low: int
+    high: int
+
+
+class IntervalTree(Generic[T]):
+    """Different ranges, each with one item: half-open or open-ended, not empty, not single keys."""
+
+    __slots__ = ("_root", "_size")
 
     def __init__(self) -> None:
-        self._segments: SortedDict = (
-            SortedDict()
-        )  # first key -> tuple of items covering the segment
-        self._bounds: dict[bytes, int] = {}  # how many ranges begin or end at a key
+        self._root: _Node[T] | None = None
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._segments)
-
-    def stab(self, key: bytes) -> tuple[T, ...]:
-        """The items of all ranges that hold `key`. O(log n)."""
-        position = self._segments.bisect_right(key)
-        if not position:
-            return ()
-        found: tuple[T, ...] = self._segments.peekitem(position - 1)[1]
-        return found
+        return self._size
 
     def add(self, key_range: KeyRange, item: T) -> None:
-        for at in self._ends(key_range):
-            self._bounds[at] = self._bounds.get(at, 0) + 1
-            if at not in self._segments:
-                self._segments[at] = self.stab(at)
-        for at in self._covered(key_range):
-            self._segments[at] += (item,)
+        """`key_range` must not be there yet."""
+        new = _Node(key_range.key, key_range.upper, item)
+        path: list[_Node[T]] = []
+        node = self._root
+        while node is not None:
+            path.append(node)
+            node = node.left if node.is_above(new.key, new.end) else node.right
+        if not path:
+            self._root = new
+        elif path[-1].is_above(new.key, new.end):
+            path[-1].left = new
+        else:
+            path[-1].right = new
+        self._size += 1
+        self._mend(path)
 
-    def remove(self, key_range: KeyRange, item: T) -> None:
-        for at in self._covered(key_range):
-            self._segments[at] = tuple(other for other in self._segments[at] if other is not item)
-        for at in self._ends(key_range):
-            self._bounds[at] -= 1
-            if not self._bounds[at]:
-                del self._bounds[at], self._segments[at]
+    def remove(self, key_range: KeyRange) -> None:
+        """`key_range` must be there."""
+        key, end = key_range.key, key_range.upper
+        path: list[_Node[T]] = []
+        node = self._root
+        while node is not None and (node.key != key or node.end != end):
+            path.append(node)
+            node = node.left if node.is_above(key, end) else node.right
+        assert node is not None, f"{key_range} is not in the tree"
+        changed = len(path)
+        if node.left is not None and node.right is not None:  # the next one takes its place
+            path.append(node)
+            successor = node.right
+            while successor.left is not None:
+                path.append(successor)
+                successor = successor.left
+            node.key, node.end, node.item = successor.key, successor.end, successor.item
+            node = successor
+        self._replace(path, node, node.left if node.right is None else node.right)
+        self._size -= 1
+        self._mend(path, changed)
 
-    def _covered(self, key_range: KeyRange) -> list[bytes]:
-        return list(self._segments.irange(key_range.key, key_range.upper, inclusive=(True, False)))
+    def stab(self, key: bytes, most: int) -> list[T]:
+        """The items of ranges that hold `key`, in any order: all, or `most` of them and one."""
+        found: list[T] = []
+        node = self._root
+        if node is None or not (node.most is None or node.most > key):
+            return found
+        stack = [node]
+        while stack:
+            node = stack.pop()
+            below = node.left
+            if below is not None and (below.most is None or below.most > key):
+                stack.append(below)
+            if node.key <= key:
+                if node.end is None or node.end > key:
+                    found.append(node.item)
+                    if len(found) > most:
+                        break
+                below = node.right
+                if below is not None and (below.most is None or below.most > key):
+                    stack.append(below)
+        return found
 
-    @staticmethod
-    def _ends(key_range: KeyRange) -> tuple[bytes, ...]:
-        upper = key_range.upper
-        return (key_range.key,) if upper is None else (key_range.key, upper)
+    def stab_all(
+        self, keys: Sequence[bytes], after: KeyRange | None, most: int
+    ) -> list[Stabbed[T]]:
+        """The ranges that hold any of the ascending `keys`, each once, in the order of the tree.
+
+        At most `most` of those behind `after`, so that a long answer can be had in pieces; the tree
+        may change between them.
+        """
+        found: list[Stabbed[T]] = []
+        stack: list[tuple[_Node[T], int, int]] = []
+        node, low, high = self._root, 0, len(keys)
+        begin = None if after is None else (after.key, after.upper)
+        while True:
+            while node is not None:
+                if node.most is not None:
+                    high = bisect_left(keys, node.most, low, high)
+                if low >= high:
+                    break
+                if begin is not None and not node.is_above(*begin):
+                    low = bisect_left(keys, node.key, low, high)
+                    node = node.right
+                else:
+                    stack.append((node, low, high))
+                    node = node.left
+            if not stack:
+                return found
+            node, low, high = stack.pop()
+            low = bisect_left(keys, node.key, low, high)
+            above = high if node.end is None else bisect_left(keys, node.end, low, high)
+            if low < above:
+                found.append(Stabbed(node.item, low, above))
+                if len(found) == most:
+                    return found
+            node = node.right
+
+    def check(self) -> list[str]:
+        """Everything that is wrong, as sentences; [] when sound. O(n)."""
+        wrong: list[str] = []
+        order: list[_Node[T]] = []
+        _walk(self._root, order, wrong)
+        if len(order) != self._size:
+            wrong.append(f"the tree of intervals has {len(order)} nodes and counts {self._size}")
+        for node, following in pairwise(order):
+            if not following.is_above(node.key, node.end):
+                wrong.append(f"{following} follows {node} in the tree of intervals")
+        return wrong
+
+    def _replace(self, path: list[_Node[T]], node: _Node[T], by: _Node[T] | None) -> None:
+        """Put `by` where `node` is, the child of the last of `path`."""
+        if not path:
+            self._root = by
+        elif path[-1].left is node:
+            path[-1].left = by
+        else:
+            path[-1].right = by
+
+    def _mend(self, path: list[_Node[T]], changed: int | None = None) -> None:
+        """Bring heights, greatest ends and the balance up to date from the last of `path` up.
+
+        It ends where nothing is new, but not below the node at `changed` in `path`, whose own end
+        is.
+        """
+        changed = len(path) if changed is None else changed
+        while path:
+            node = path.pop()
+            height, most = node.height, node.most
+            top = _balanced(node)
+            if top is not node:
+                self._replace(path, node, top)
+            elif node.height == height and node.most == most and len(path) <= changed:
+                return
+
+
+class _Node(Generic[T]):
+    """`end` and `most`, the greatest end of the subtree, are None when open."""
+
+    __slots__ = ("end", "height", "item", "key", "left", "most", "right")
+
+    def __init__(self, key: bytes, end: bytes | None, item: T) -> None:
+        self.key, self.end, self.item = key, end, item
+        self.left: _Node[T] | None = None
+        self.right: _Node[T] | None = None
+        self.height = 1
+        self.most = end
+
+    def __repr__(self) -> str:
+        return f"[{self.key!r}, {self.end!r})"
+
+    def is_above(self, key: bytes, end: bytes | None) -> bool:
+        """Does it stand behind the range of `key` and `end`?"""
+        if self.key != key:
+            return self.key > key
+        return end is not None and (self.end is None or self.end > end)
+
+    def update(self) -> None:
+        """From its children."""
+        left, right, most = self.left, self.right, self.end
+        height = 0
+        if left is not None:
+            height = left.height
+            if most is not None and (left.most is None or left.most > most):
+                most = left.most
+        if right is not None:
+            if right.height > height:
+                height = right.height
+            if most is not None and (right.most is None or right.most > most):
+                most = right.most
+        self.height, self.most = height + 1, most
+
+    @property
+    def lean(self) -> int:
+        """By how much the left side is higher."""
+        left, right = self.left, self.right
+        return (0 if left is None else left.height) - (0 if right is None else right.height)
+
+
+def _balanced(node: _Node[T]) -> _Node[T]:
+    """The top of the subtree of `node` when its sides differ by one at most."""
+    lean = node.lean
+    if lean > 1:
+        assert node.left is not None
+        if node.left.lean < 0:
+            node.left = _rotated_left(node.left)
+        return _rotated_right(node)
+    if lean < -1:
+        assert node.right is not None
+        if node.right.lean > 0:
+            node.right = _rotated_right(node.right)
+        return _rotated_left(node)
+    node.update()
+    return node
+
+
+def _rotated_left(node: _Node[T]) -> _Node[T]:
+    top = node.right
+    assert top is not None
+    node.right, top.left = top.left, node
+    node.update()
+    top.update()
+    return top
+
+
+def _rotated_right(node: _Node[T]) -> _Node[T]:
+    top = node.left
+    assert top is not None
+    node.left, top.right = top.right, node
+    node.update()
+    top.update()
+    return top
+
+
+def _walk(node: _Node[T] | None, order: list[_Node[T]], wrong: list[str]) -> None:
+    if node is None:
+        return
+    _walk(node.left, order, wrong)
+    order.append(node)
+    _walk(node.right, order, wrong)
+    height, most, lean = node.height, node.most, node.lean
+    node.update()
+    if (node.height, node.most) != (height, most):
+        wrong.append(f"{node} says height {height}, greatest end {most!r}: it is another")
+    if abs(lean) > 1:
+        wrong.append(f"{node} leans by {lean}")
