@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from kvstore.store.options import StoreOptions
     from kvstore.types import Compare, Event, EventType, KeyValue, Lease, Txn, TxnResult
 
+__version__ = "0.1.0"
+"""The only place of the version; the name of a distribution and its tag are made from it."""
+
 __all__ = [
     "AsyncStore",
     "Batch",

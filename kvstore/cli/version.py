@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Final
 
+from kvstore import __version__
+
 __all__ = ["ETCD_VERSION", "version_text"]
 
 ETCD_VERSION: Final = "3.7.1"
@@ -16,18 +18,8 @@ def version_text() -> str:
     return "\n".join(
         (
             f"etcd Version: {ETCD_VERSION}",
-            f"kvstore Version: {_own_version()}",
+            f"kvstore Version: {__version__}",
             f"Python Version: {platform.python_version()}",
             f"Python OS/Arch: {platform.system().lower()}/{platform.machine()}",
         )
     )
-
-
-def _own_version() -> str:
-    # Loaded when asked for: it would be a tenth of the time that a server takes to start.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("kvstore")
-    except PackageNotFoundError:
-        return "not installed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kvstore import __version__
 from kvstore.server.config import Config
 from kvstore.server.header import Headers
 from kvstore.server.method import MethodTable
@@ -49,8 +50,6 @@ class HttpSide:
         return Http1Connection(site, connections, stats=self._stats)
 
     def _build(self) -> None:
-        from importlib.metadata import version
-
         from kvstore.server.http.site import SiteParts, build_metrics_site, build_site
         from kvstore.server.metrics import Metrics
 
@@ -63,7 +62,7 @@ class HttpSide:
             stats=self._stats,
             metrics=metrics.render,
             health=metrics.health,
-            own_version=version("kvstore"),
+            own_version=__version__,
             record=self._record,
         )
         self._sites = {False: build_site(parts), True: build_metrics_site(parts)}

@@ -17,7 +17,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
+
+from kvstore.proto.reflection import is_repeated, unknown_field_numbers
 
 __all__ = ["shape_of"]
 
@@ -25,13 +26,12 @@ __all__ = ["shape_of"]
 def shape_of(message: Message) -> str:
     """In the order of the field numbers; empty for a message without fields."""
     parts = [_field(field, value) for field, value in message.ListFields()]
-    unknown = UnknownFieldSet(message)
-    parts += sorted({f"?{unknown[at].field_number}" for at in range(len(unknown))})
+    parts += sorted(f"?{number}" for number in unknown_field_numbers(message))
     return " ".join(parts)
 
 
 def _field(field: FieldDescriptor, value: Any) -> str:
-    if field.is_repeated:
+    if is_repeated(field):
         counts = Counter(_said(field, each) for each in value)
         return f"{field.name}[{', '.join(s + '+' * (n > 1) for s, n in counts.items())}]"
     said = _said(field, value)

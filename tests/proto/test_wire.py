@@ -22,6 +22,7 @@ from google.protobuf.descriptor import (
 )
 
 import kvstore.proto
+from kvstore.proto.reflection import is_repeated
 
 WIRE: dict[str, Any] = json.loads(Path(__file__).with_name("etcd_wire.json").read_text())
 
@@ -83,7 +84,7 @@ def type_name(field: FieldDescriptor) -> str:
 
 def flags(field: FieldDescriptor) -> list[str]:
     found = []
-    if field.is_repeated:
+    if is_repeated(field):
         found.append("repeated")
     if field.is_packed:
         found.append("packed")

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from kvstore.proto.reflection import is_repeated
 from kvstore.server.status import Code, StatusError
 
 __all__ = ["first_document"]
@@ -139,7 +140,7 @@ def _fill(message: Message, document: Any) -> None:
                 f"proto: error parsing {json.dumps(name)}, "
                 f"oneof {message.DESCRIPTOR.full_name}.{oneof.name} is already set"
             )
-        if field.is_repeated:
+        if is_repeated(field):
             _fill_list(message, field, value)
         elif field.message_type is not None:
             inner = getattr(message, field.name)

@@ -10,11 +10,11 @@ import os
 import platform
 import resource
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from kvstore import __version__
 from kvstore.server.config import Config
 from kvstore.server.metrics.families import counter, gauge, info
 from kvstore.server.metrics.health import HealthStats
@@ -61,7 +61,7 @@ def server_families(
     yield info(
         "kvstore_build_info",
         "The version of this program, and of Python.",
-        version=_own_version(),
+        version=__version__,
         python_version=platform.python_version(),
     )
     connections = GaugeMetricFamily(
@@ -70,13 +70,6 @@ def server_families(
     connections.add_metric(("h2",), stats.connections)
     connections.add_metric(("http/1.1",), stats.http1_connections)
     yield connections
-
-
-def _own_version() -> str:
-    try:
-        return version("kvstore")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def health_families(health: HealthStats) -> Iterator[Metric]:
