@@ -26,6 +26,8 @@ from kvstore.server.log import configure_logging
 from kvstore.server.services import Settings, build_methods
 from kvstore.server.services.maintenance import API_VERSION
 from kvstore.server.stats import CallStats
+from kvstore.server.surroundings import permission_warnings, raise_file_limit
+from kvstore.server.systemd import READY, STOPPING, notify
 from kvstore.server.transports.interface import Face, Transport
 from kvstore.server.transports.native.transport import NativeTransport
 from kvstore.store.aio import LoopStore
@@ -120,7 +122,7 @@ async def serve(
 
     Raises as `Server.start`.
     """
-    for warning in config.warnings:
+    for warning in (*config.warnings, *permission_warnings(config.data_dir)):
         _log.warning("%s", warning)
     server = await Server.start(config)
     try:
@@ -143,6 +145,7 @@ async def serve(
 def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status, 0. Raises as `Server.start`."""
     configure_logging(config)
+    raise_file_limit()
     asyncio.run(_serve_until_signal(config))
     return 0
 
@@ -153,11 +156,22 @@ async def _serve_until_signal(config: Config) -> None:
 
     def stop_for(name: str) -> None:
         _log.info("received %s", name)
+        notify(STOPPING)
         stop.set()
+
+    def ignore(name: str) -> None:
+        _log.info("received %s: ignored", name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_for, number.name)
-    await serve(config, stop.wait, lambda server: _calm_collector())
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        loop.add_signal_handler(number, ignore, number.name)
+    await serve(config, stop.wait, _on_ready)
+
+
+def _on_ready(server: Server) -> None:
+    notify(READY)
+    _calm_collector()
 
 
 def _calm_collector() -> None:

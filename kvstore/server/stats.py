@@ -11,7 +11,7 @@ from kvstore.server.method import Kind, Method
 from kvstore.server.status import Code
 from kvstore.store.stats import Histogram
 
-__all__ = ["CallStats", "Histogram", "MethodStats"]
+__all__ = ["AcceptStats", "CallStats", "Histogram", "MethodStats"]
 
 HANDLING_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of grpc_server_handling_seconds, those of go-grpc-middleware."""
@@ -33,6 +33,19 @@ class MethodStats:
         self.seconds = Histogram(HANDLING_BUCKETS_S) if timed else None
 
 
+class AcceptStats:
+    """Of the sockets of clients: `open` now, `limit` of those that may be.
+
+    `waits[reason]` counts how often accepting stopped: for the `limit`, or for an `error`.
+    """
+
+    __slots__ = ("limit", "open", "waits")
+
+    def __init__(self) -> None:
+        self.open = self.limit = 0
+        self.waits = {"limit": 0, "error": 0}
+
+
 class CallStats:
     """Of all methods of a table, by path, and of the sockets that clients use."""
 
@@ -47,5 +60,6 @@ class CallStats:
         """Open now, of HTTP/2."""
         self.http1_connections = 0
         """Open now, of HTTP/1.1."""
+        self.accepts = AcceptStats()
         self.unknown: Callable[[str], None] = lambda path: None
         """Told of each call of a method that is not in the table."""

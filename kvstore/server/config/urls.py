@@ -1,20 +1,24 @@
 """URLs to listen on and to advertise, with the checks etcd makes of them.
 
 A URL is `http://host:port`, `https://host:port`, `unix://path` or `unixs://path`; port 0 asks for
-any free port. Facts: etcd client/pkg/types/urls.go, server/embed/config.go (checkBindURLs).
+any free port, and so does none behind the colon. Facts: etcd client/pkg/types/urls.go,
+server/embed/config.go (checkBindURLs).
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kvstore.server.config.values import ConfigError
 
 __all__ = ["Url", "check_advertised", "check_bindable", "default_route_ip", "parse_urls"]
 
-_DOCUMENTATION_ADDRESS = ("192.0.2.1", 9)
+_MOST_PATH_BYTES: Final = 107
+"""Of a socket file (sun_path of unix(7), less its end)."""
+_DOCUMENTATION_ADDRESS: Final = ("192.0.2.1", 9)
 
 
 class Url(NamedTuple):
@@ -55,8 +59,12 @@ def parse_urls(text: str) -> tuple[Url, ...]:
 
 
 def check_bindable(urls: tuple[Url, ...]) -> None:
-    """Only an IP address or localhost can be listened on; raises ConfigError."""
+    """Only an IP address, localhost or a short path can be listened on; raises ConfigError."""
     for url in urls:
+        if url.is_unix and len(os.fsencode(url.host)) > _MOST_PATH_BYTES:
+            raise ConfigError(
+                f"the path of a unix socket has at most {_MOST_PATH_BYTES} bytes: {url}"
+            )
         if not url.is_unix and url.host != "localhost" and not _is_ip(url.host):
             raise ConfigError(f"expected IP in URL for binding ({url})")
 
@@ -80,7 +88,8 @@ def default_route_ip() -> str:
 
 
 def _parse_url(text: str) -> Url:
-    scheme, colon, rest = text.partition(":")
+    given, colon, rest = text.partition(":")
+    scheme = given.lower()
     if not colon or scheme not in ("http", "https", "unix", "unixs"):
         raise ValueError(f"URL scheme must be http, https, unix, or unixs: {text}")
     rest = rest.removeprefix("//")
@@ -94,6 +103,7 @@ def _parse_url(text: str) -> Url:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
+    port = port or "0"
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f'URL address does not have the form "host:port": {text}')
     if slash:

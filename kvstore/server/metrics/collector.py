@@ -6,6 +6,7 @@ name of a counter must end in `_total`, which two of etcd's do not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -28,6 +29,9 @@ __all__ = ["Collected"]
 
 _TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS: Final = "application/openmetrics-text"
+
+_WHOLE: Final = re.compile(rb'( |le=")(-?\d+)\.0(?=$|")', re.MULTILINE)
+"""A whole number, as a value or a bound; Go's library, and so etcd, writes it without `.0`."""
 
 _write_openmetrics: Final[Callable[[CollectorRegistry], bytes]] = openmetrics.generate_latest
 
@@ -59,7 +63,7 @@ class Collected(Collector):
             page = _write_openmetrics(self._registry)
             content_type = openmetrics.CONTENT_TYPE_LATEST
         else:
-            page = generate_latest(self._registry)
+            page = _WHOLE.sub(rb"\1\2", generate_latest(self._registry))
             for name in _NOT_TOTAL:
                 page = page.replace(name + b"_total", name)
             content_type = _TEXT_TYPE

@@ -19,7 +19,7 @@ from kvstore.server.config import Config
 from kvstore.server.metrics.families import counter, gauge, info
 from kvstore.server.metrics.health import HealthStats
 from kvstore.server.metrics.measured import MeasuredStore
-from kvstore.server.stats import CallStats
+from kvstore.server.stats import AcceptStats, CallStats
 
 __all__ = ["health_families", "process_families", "server_families"]
 
@@ -70,6 +70,26 @@ def server_families(
     connections.add_metric(("h2",), stats.connections)
     connections.add_metric(("http/1.1",), stats.http1_connections)
     yield connections
+    yield from _accept_families(stats.accepts)
+
+
+def _accept_families(accepts: AcceptStats) -> Iterator[Metric]:
+    yield gauge(
+        "kvstore_client_sockets",
+        "Open sockets of clients, also of those who said nothing yet.",
+        accepts.open,
+    )
+    yield gauge(
+        "kvstore_client_sockets_limit",
+        "How many there may be, for the limit of open files.",
+        accepts.limit,
+    )
+    waits = CounterMetricFamily(
+        "kvstore_accept_waits", "Times that new connections had to wait.", labels=("reason",)
+    )
+    for reason, count in accepts.waits.items():
+        waits.add_metric((reason,), count)
+    yield waits
 
 
 def health_families(health: HealthStats) -> Iterator[Metric]:

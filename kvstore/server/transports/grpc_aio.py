@@ -26,6 +26,7 @@ from kvstore.server.method import Call, Kind, Method, MethodTable, serialized, u
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
 from kvstore.server.transports.interface import Face, Http1Factory
+from kvstore.server.transports.native.listening import make_way
 
 __all__ = ["GrpcTransport"]
 
@@ -90,9 +91,12 @@ class GrpcTransport:
         Raises OSError when it cannot be had.
         """
         try:
+            if url.is_unix:
+                make_way(url.host)  # the library would take it from a running server, too
             return self._server.add_insecure_port(url.address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {url.address}") from error
+        except (RuntimeError, OSError) as error:
+            reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+            raise OSError(f"cannot listen on {url.address}{reason}") from error
 
     async def start(
         self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None

@@ -132,7 +132,7 @@ class TestUrls:
             parse_urls(text)
 
     @pytest.mark.parametrize(
-        "text", ["http://", "http://a", "http://a:", "http://a:b", "http://a:65536", "http://::1:2"]
+        "text", ["http://", "http://a", "http://a:b", "http://a:65536", "http://::1:2"]
     )
     def test_host_and_port_are_needed(self, text: str) -> None:
         with pytest.raises(ValueError, match='does not have the form "host:port"'):
@@ -147,6 +147,18 @@ class TestUrls:
         urls = [parse_urls(text)[0] for text in ("http://[::1]:1", "http://a:2", "unix:///s")]
         assert [url.address for url in urls] == ["[::1]:1", "a:2", "unix:/s"]
         assert [str(url) for url in urls] == ["http://[::1]:1", "http://a:2", "unix:///s"]
+
+    def test_schemes_may_be_in_capitals(self) -> None:
+        urls = [parse_urls(text)[0] for text in ("HTTP://A:1", "Https://a:1", "UNIX:///S")]
+        assert list(map(str, urls)) == ["http://A:1", "https://a:1", "unix:///S"]
+
+    def test_no_port_behind_the_colon_is_a_free_one(self) -> None:
+        assert parse_urls("http://127.0.0.1:") == (Url("http", "127.0.0.1", 0),)
+
+    def test_the_path_of_a_socket_fits_into_an_address(self) -> None:
+        check_bindable(parse_urls("unix:///" + "x" * 106))
+        with pytest.raises(ConfigError, match="the path of a unix socket has at most 107 bytes: u"):
+            check_bindable(parse_urls("unixs:///" + "\u00fc" * 54))
 
     def test_a_domain_name_cannot_be_listened_on(self) -> None:
         check_bindable(parse_urls("http://0.0.0.0:0,http://localhost:1,http://[::]:1,unix://x"))

@@ -70,6 +70,8 @@ class TestAgainstEtcd:
         assert {name: families[name] for name in shared} == {name: known[name] for name in shared}
         unknown = {name for name in families if not name.startswith("kvstore_")} - shared
         assert unknown == ONLY_IN_THE_OTHER[version]
+        for name in shared:
+            assert bounds(ours, name) == bounds(theirs, name), name
 
     @pytest.mark.slow
     def test_methods_have_the_kinds_that_etcd_gives_them(self, tmp_path: Path) -> None:
@@ -94,6 +96,13 @@ ONLY_IN_THE_OTHER = {
     # Our build of 3.7 has no flag for --metrics extensive.
     EtcdVersion.ETCD_37: {"grpc_server_handling_seconds"},
 }
+
+
+def bounds(page: Page, family: str) -> set[str]:
+    """Of the buckets, as they are written."""
+    name = f"{family}_bucket"
+    return {value for sample, labels in page.samples if sample == name
+            for label, value in labels if label == "le"}  # fmt: skip
 
 
 def etcd_page(target: str) -> Page:

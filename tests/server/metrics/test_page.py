@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -96,7 +97,7 @@ class TestCalls:
             page, name = served.page(), "grpc_server_handling_seconds"
             assert page.at(f"{name}_bucket", **PUT, le="0.005") == 1
             assert page.at(f"{name}_bucket", **PUT, le="0.025") == 2
-            assert page.at(f"{name}_bucket", **PUT, le="10.0") == 2
+            assert page.at(f"{name}_bucket", **PUT, le="10") == 2
             assert page.at(f"{name}_bucket", **PUT, le="+Inf") == 3
             assert page.at(f"{name}_count", **PUT) == 3
             assert page.at(f"{name}_sum", **PUT) == pytest.approx(99.021)
@@ -192,9 +193,9 @@ class TestLeases:
             assert page["etcd_mvcc_delete_total"] == 1
             assert page["kvstore_leases"] == 1
             name = "etcd_debugging_lease_ttl_total"
-            assert page.at(f"{name}_bucket", le="8.0") == 0
-            assert page.at(f"{name}_bucket", le="16.0") == 2
-            assert page.at(f"{name}_bucket", le="32.0") == 3
+            assert page.at(f"{name}_bucket", le="8") == 0
+            assert page.at(f"{name}_bucket", le="16") == 2
+            assert page.at(f"{name}_bucket", le="32") == 3
             assert page[f"{name}_sum"] == 43
             await store.close()
 
@@ -238,8 +239,8 @@ class TestCommits:
                 assert page[f"{name}_count"] == 2
                 assert 0 < page[f"{name}_sum"] < 60
             assert page["kvstore_commit_decisions_sum"] == 6
-            assert page.at("kvstore_commit_decisions_bucket", le="1.0") == 1
-            assert page.at("kvstore_commit_decisions_bucket", le="16.0") == 2
+            assert page.at("kvstore_commit_decisions_bucket", le="1") == 1
+            assert page.at("kvstore_commit_decisions_bucket", le="16") == 2
             assert page["etcd_disk_wal_write_bytes_total"] > 0
             assert page["etcd_server_slow_apply_total"] == 6
             await store.close()
@@ -347,6 +348,19 @@ class TestFormat:
             content_type, page = served.metrics.render(accept)
             assert content_type == "text/plain; version=0.0.4; charset=utf-8"
             assert Page(page.decode())["etcd_server_has_leader"] == 1
+
+        run(test)
+
+    def test_whole_numbers_are_written_as_go_writes_them(self) -> None:
+        async def test(served: Served) -> None:
+            served.stats.sent_bytes, served.stats.received_bytes = 12_345_678, 999_999
+            text = served.page().text
+            assert "etcd_network_client_grpc_sent_bytes_total 1.2345678e+07\n" in text
+            assert "etcd_network_client_grpc_received_bytes_total 999999\n" in text
+            assert "etcd_server_has_leader 1\n" in text
+            assert "etcd_debugging_mvcc_compact_revision -1\n" in text
+            assert 'etcd_debugging_lease_ttl_total_bucket{le="1"} 0\n' in text
+            assert not re.findall(r"^[^#].*\d\.0$", text, re.MULTILINE)
 
         run(test)
 

@@ -266,4 +266,5 @@ def peer_text(transport: asyncio.BaseTransport) -> str:
     if not isinstance(address, tuple):
         return "unix:"
     host, port = address[:2]
+    host = host.removeprefix("::ffff:")  # an IPv4 client of a socket for both families
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,8 @@ from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http2.connection import Limits
 from kvstore.server.transports.interface import Face, Http1Factory
+from kvstore.server.transports.native.accepting import Acceptor, Door, most_connections
+from kvstore.server.transports.native.listening import SocketFile, listen_tcp
 from kvstore.server.transports.native.protocol import Http2Protocol, Pings, Turns
 from kvstore.server.transports.native.sniffer import Sniffer
 from kvstore.server.transports.rpc.service import Service
@@ -31,12 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeTransport"]
 
-_BACKLOG: Final = 4096
 _DRAIN_LOOK_S: Final = 0.005
 """How often a drain looks whether all connections are gone."""
-_PORT_TRIES: Final = 16
-_HANDSHAKE_TIMEOUT_S: Final = 10.0
-"""How long a client may take for its TLS handshake, as in etcd."""
 
 
 class _Socket(NamedTuple):
@@ -70,11 +67,11 @@ class NativeTransport:
         self._pings = Pings(ping_interval_s, ping_timeout_s)
         self._reuse_port, self._tls = reuse_port, tls
         self._sockets: list[_Socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._files: list[SocketFile] = []
+        self._acceptor: Acceptor | None = None
         self._connections: set[Http2Protocol] = set()
         self._unknown: set[Sniffer] = set()
         self._service: Service | None = None
-        self._paths: list[str] = []
         self._http1_connections: set[Http1Connection] = set()
 
     def __repr__(self) -> str:
@@ -85,80 +82,20 @@ class NativeTransport:
     def bind(self, url: Url, face: Face = Face.CLIENT) -> int:
         """Take the address of `url`; returns the port, for a socket file 0. Raises OSError."""
         try:
-            if url.is_unix:
-                self._bind_unix(url, face)
-                return 0
-            return self._bind_tcp(url, face)
+            listeners = self._listeners(url)
         except OSError as error:
             raise OSError(
                 error.errno, f"cannot listen on {url.address}: {error.strerror}"
             ) from error
+        self._sockets += [_Socket(listener, url.is_secure, face) for listener in listeners]
+        return 0 if url.is_unix else int(listeners[0].getsockname()[1])
 
-    def _bind_unix(self, url: Url, face: Face) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(url.host)
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(url.host)
-            self._listen(listener, url, face)
-        except BaseException:
-            listener.close()
-            raise
-        self._paths.append(url.host)
-
-    def _bind_tcp(self, url: Url, face: Face) -> int:
-        """All addresses of the host on one port; a free one must be free on all of them."""
-        found = socket.getaddrinfo(
-            url.host or None, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-        for attempt in range(_PORT_TRIES):
-            listeners: list[socket.socket] = []
-            port = url.port
-            try:
-                for family, address in addresses:
-                    listener = self._tcp_listener(family, (address[0], port, *address[2:]))
-                    if listener is not None:
-                        listeners.append(listener)
-                        port = listener.getsockname()[1]
-                if not listeners:
-                    raise OSError(0, "no address of the host can be used")
-            except OSError:
-                for listener in listeners:
-                    listener.close()
-                if url.port or attempt == _PORT_TRIES - 1:
-                    raise
-                continue
-            for listener in listeners:
-                self._listen(listener, url, face)
-            return port
-        raise AssertionError("the last attempt returns or raises")
-
-    def _tcp_listener(self, family: int, address: tuple[object, ...]) -> socket.socket | None:
-        """A bound socket; None when the machine does not have the family (IPv6 turned off)."""
-        try:
-            # With its protocol named, asyncio turns Nagle's delay off for what it accepts.
-            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        except OSError:
-            return None
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if self._reuse_port:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-        except OSError as error:
-            listener.close()
-            if family == socket.AF_INET6 and error.errno == 99:
-                return None
-            raise
-        return listener
-
-    def _listen(self, listener: socket.socket, url: Url, face: Face) -> None:
-        listener.setblocking(False)
-        listener.listen(_BACKLOG)
-        self._sockets.append(_Socket(listener, url.is_secure, face))
+    def _listeners(self, url: Url) -> list[socket.socket]:
+        if not url.is_unix:
+            return listen_tcp(url, reuse_port=self._reuse_port)
+        file = SocketFile(url.host)
+        self._files.append(file)
+        return [file.socket]
 
     async def start(
         self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
@@ -180,20 +117,15 @@ class NativeTransport:
             self._connections.add(protocol)
             return protocol
 
+        stats.accepts.limit = most_connections()
+        self._acceptor = acceptor = Acceptor(loop, stats.accepts)
         for listener in self._sockets:
-            sniffers = self._sniffers(listener, http2, http1, loop)
+            tls = None
             if listener.is_secure:
                 assert self._tls is not None
-                server = await loop.create_server(
-                    sniffers,
-                    sock=listener.socket,
-                    backlog=_BACKLOG,
-                    ssl=self._tls.context,
-                    ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
-                )
-            else:
-                server = await loop.create_server(sniffers, sock=listener.socket, backlog=_BACKLOG)
-            self._servers.append(server)
+                tls = self._tls.context
+            sniffers = self._sniffers(listener, http2, http1, loop)
+            acceptor.open(Door(listener.socket, sniffers, tls))
 
     def _sniffers(
         self,
@@ -214,8 +146,8 @@ class NativeTransport:
     # -- the end ---------------------------------------------------------------------------------
 
     async def drain(self, grace_s: float) -> None:
-        for server in self._servers:
-            server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for listener in self._sockets:
             listener.socket.close()
         for unknown in list(self._unknown):
@@ -230,9 +162,8 @@ class NativeTransport:
             connection.close()
         if self._service is not None:
             await self._service.close()
-        for path in self._paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        for file in self._files:
+            file.remove()
 
     def _open(self) -> list[Http2Protocol | Http1Connection]:
         return [*self._connections, *self._http1_connections]
