@@ -86,7 +86,7 @@ class Server:
                     methods, stats.unknown = record.wrapped(methods), record.unknown
                 pages = HttpSide(config, store, headers, methods, stats, record)
                 for transport in {client, http}:
-                    await transport.start(methods, stats, pages.connection)
+                    await transport.start(methods, stats, pages)
             except BaseException:
                 await store.close()
                 raise

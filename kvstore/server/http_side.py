@@ -1,4 +1,4 @@
-"""Everything that speaks HTTP/1.1, put together when the first client does.
+"""Everything that is served besides gRPC, put together when the first client does.
 
 The JSON gateway and the pages need modules that take longer to load than all the rest of a server;
 one that is asked for nothing but gRPC starts without them.
@@ -26,6 +26,8 @@ __all__ = ["HttpSide"]
 
 
 class HttpSide:
+    """Implements Pages."""
+
     def __init__(
         self,
         config: Config,
@@ -42,12 +44,15 @@ class HttpSide:
     def connection(self, face: Face, connections: set[Http1Connection]) -> Http1Connection:
         """The protocol of a connection to an address; it is in `connections` while it is open."""
         from kvstore.server.transports.http1.connection import Http1Connection
+
+        return Http1Connection(self.site(face), connections, stats=self._stats)
+
+    def site(self, face: Face) -> Site:
         from kvstore.server.transports.interface import Face
 
         if not self._sites:
             self._build()
-        site = self._sites[face is Face.METRICS]
-        return Http1Connection(site, connections, stats=self._stats)
+        return self._sites[face is Face.METRICS]
 
     def _build(self) -> None:
         from kvstore.server.http.site import SiteParts, build_metrics_site, build_site

@@ -4,6 +4,9 @@
     json  {"level":"info","ts":"2026-01-02T03:04:05.678901Z","caller":"server/app.py:12","msg":...}
 
 Fields beside the message are given as `log.info("ready", extra={"fields": {"port": 2379}})`.
+
+Much of what is logged was said by clients. A record is one line whatever they say: in both formats
+what is not printable is escaped, and the lines of a traceback, in the text, are indented.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ __all__ = [
 
 LOGGER_NAME: Final = "kvstore"
 """Every logger of this package is below this one."""
+_LOOP_LOGGER_NAME: Final = "asyncio"
+"""Where the loop tells what nobody caught, with the words of clients in it."""
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -59,16 +64,17 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, place, message and `key=value`; an exception follows on its own lines."""
+    """Time, level, place, message and `key=value`; an exception follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = _level(record).upper()
         parts = [_timestamp(record, "milliseconds"), f"{level:<5}", _caller(record)]
         parts.append(record.getMessage())
         parts += [f"{key}={value}" for key, value in _fields(record).items()]
-        line = " ".join(parts)
+        line = _printable(" ".join(parts))
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            for below in self.formatException(record.exc_info).split("\n"):
+                line += f"\n    {_printable(below)}"
         return line
 
 
@@ -98,15 +104,16 @@ def set_up_logging(
         if name not in handlers:
             handlers[name] = _open(name)
             handlers[name].setFormatter(formatter)
-    logger = logging.getLogger(LOGGER_NAME)
-    for old in logger.handlers[:]:
-        logger.removeHandler(old)
-        old.close()
-    for handler in handlers.values():
-        logger.addHandler(handler)
-    logger.setLevel(_LEVELS[level])
-    logger.propagate = False
-    return logger
+    for name in (LOGGER_NAME, _LOOP_LOGGER_NAME):
+        logger = logging.getLogger(name)
+        for old in logger.handlers[:]:
+            logger.removeHandler(old)
+            old.close()
+        for handler in handlers.values():
+            logger.addHandler(handler)
+        logger.setLevel(max(_LEVELS[level], logging.WARNING if name != LOGGER_NAME else 0))
+        logger.propagate = False
+    return logging.getLogger(LOGGER_NAME)
 
 
 def _open(name: str) -> logging.Handler:
@@ -119,6 +126,16 @@ def _open(name: str) -> logging.Handler:
             return logging.NullHandler()
         case path:
             return logging.FileHandler(path, encoding="utf-8")
+
+
+def _printable(text: str) -> str:
+    """Escaped as in a string of Python when there is anything that does not print."""
+    if text.isprintable():
+        return text
+    escaped = text.replace("\\", r"\\")
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in escaped
+    )
 
 
 def _level(record: logging.LogRecord) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
@@ -42,8 +43,12 @@ def post(path: str, body: str | bytes, *fields: str, version: str = "1.1") -> by
 class Wire:
     """One connection of a client that means what it sends."""
 
-    def __init__(self, port: int, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, port: int, timeout_s: float = 10.0, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self._seen = b""
 
     def __enter__(self) -> Wire:
@@ -90,12 +95,15 @@ class Wire:
         for line in head.split(b"\r\n"):
             if line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
-        while len(self._seen) < length:
+        return head, self.exactly(length)
+
+    def exactly(self, size: int) -> bytes:
+        while len(self._seen) < size:
             data = self.socket.recv(65536)
             assert data, f"closed in a body: {self._seen!r}"
             self._seen += data
-        body, self._seen = self._seen[:length], self._seen[length:]
-        return head, body
+        found, self._seen = self._seen[:size], self._seen[size:]
+        return found
 
     def chunk(self) -> bytes:
         """The next chunk; empty for the last one."""

@@ -133,6 +133,8 @@ class GatewayCall:
 class UnaryCall(GatewayCall):
     """Implements Handler."""
 
+    keeps_body = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._parts: list[bytes] = []

@@ -31,6 +31,8 @@ _UNREAD_REQUESTS: Final = 256
 class StreamCall(GatewayCall):
     """Implements Handler. A task pulls the generator of the method."""
 
+    keeps_body = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._splitter = Splitter(JSON_FACTOR * self._max_message_bytes)

@@ -23,6 +23,8 @@ __all__ = ["CheckedStore", "health_pages"]
 _log = logging.getLogger(__name__)
 
 _PROBE: Final = RangeOp(KeyRange(b"\0"), limit=1)
+_SHOWN: Final = 1000
+"""Characters of what a client asks for, in the log."""
 _KNOWN_ALARMS: Final = ("NOSPACE", "CORRUPT")
 
 Check = Callable[[], str]
@@ -119,7 +121,7 @@ def _check_pages(kind: str, checks: Mapping[str, Check], stats: HealthStats) -> 
     def root(request: Request) -> Reply:
         excluded = {name for name in request.parameters("exclude") if name}
         if unknown := excluded - checks.keys():
-            _log.warning("no such checks of /%s: %s", kind, ", ".join(sorted(unknown)))
+            _log.warning("no such checks of /%s: %s", kind, ", ".join(sorted(unknown))[:_SHOWN])
         return run(request, [name for name in checks if name not in excluded])
 
     def single(name: str) -> Page:

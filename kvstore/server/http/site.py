@@ -146,5 +146,5 @@ def _redirect(answer: Answer, target: str) -> Reply:
     if request.method not in ("GET", "HEAD"):
         return Reply(307, [("Location", location)], b"")
     fields = [("Content-Type", "text/html; charset=utf-8"), ("Location", location)]
-    body = f'<a href="{escape(location)}">Temporary Redirect</a>.\n\n'
-    return Reply(307, fields, body.encode())
+    link = f'<a href="{escape(location)}">Temporary Redirect</a>.\n\n'
+    return Reply(307, fields, link.encode() if request.method == "GET" else b"")

@@ -25,7 +25,7 @@ from kvstore.server.config.urls import Url
 from kvstore.server.method import Call, Kind, Method, MethodTable, serialized, unknown_method
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
-from kvstore.server.transports.interface import Face, Http1Factory
+from kvstore.server.transports.interface import Face, Pages
 from kvstore.server.transports.native.listening import make_way
 
 __all__ = ["GrpcTransport"]
@@ -99,7 +99,7 @@ class GrpcTransport:
             raise OSError(f"cannot listen on {url.address}{reason}") from error
 
     async def start(
-        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+        self, methods: MethodTable, stats: CallStats, pages: Pages | None = None
     ) -> None:
         self._methods, self._stats = methods, stats
         self._handlers = {path: self._handler(method) for path, method in methods.items()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
@@ -12,8 +11,9 @@ from kvstore.server.stats import CallStats
 
 if TYPE_CHECKING:
     from kvstore.server.transports.http1.connection import Http1Connection
+    from kvstore.server.transports.web.messages import Site
 
-__all__ = ["Face", "Http1Factory", "Transport"]
+__all__ = ["Face", "Pages", "Transport"]
 
 
 class Face(Enum):
@@ -33,8 +33,16 @@ class Face(Enum):
         return self is not Face.GRPC
 
 
-Http1Factory: TypeAlias = "Callable[[Face, set[Http1Connection]], Http1Connection]"
-"""Makes the protocol of one connection; it is in the set while it is open."""
+class Pages(Protocol):
+    """What is served besides gRPC; made when the first client asks for it."""
+
+    def site(self, face: Face) -> Site:
+        """What answers the requests to an address."""
+        ...
+
+    def connection(self, face: Face, connections: set[Http1Connection]) -> Http1Connection:
+        """The protocol of one connection of HTTP/1; it is in the set while it is open."""
+        ...
 
 
 class Transport(Protocol):
@@ -46,9 +54,9 @@ class Transport(Protocol):
         ...
 
     async def start(
-        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+        self, methods: MethodTable, stats: CallStats, pages: Pages | None = None
     ) -> None:
-        """Without `http1` connections that speak it are closed."""
+        """Without `pages` only gRPC is served."""
         ...
 
     async def drain(self, grace_s: float) -> None:

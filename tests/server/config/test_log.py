@@ -6,23 +6,19 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from kvstore.server.config import parse_config
-from kvstore.server.log import LOGGER_NAME, configure_logging, set_up_logging
+from kvstore.server.log import configure_logging, set_up_logging
+from tests.support.logs import restored_logging
 
 
 @pytest.fixture(autouse=True)
 def restored_logger() -> Iterator[None]:
-    logger = logging.getLogger(LOGGER_NAME)
-    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
-    logger.handlers = []
-    yield
-    for handler in logger.handlers:
-        handler.close()
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
+    with restored_logging():
+        yield
 
 
 class TestFormats:
@@ -65,6 +61,57 @@ class TestFormats:
         except OSError:
             log.exception("failed")
         assert "OSError: full" in capsys.readouterr().err
+
+
+class TestWordsOfClients:
+    FORGED = "x\n2026-01-02T03:04:05.678Z INFO  server/app.py:1 forged"
+
+    @pytest.mark.parametrize("format", ["text", "json"])
+    @pytest.mark.parametrize(
+        "character",
+        ["\n", "\r", "\0", "\x1b[31m", "\x85", "\u2028", "\u2029", "\u202e", "\udc80"],
+    )
+    def test_a_record_is_one_printable_line(
+        self,
+        format: Literal["text", "json"],
+        character: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        log = set_up_logging(format=format)
+        log.warning("a%s%s", character, "b", extra={"fields": {"name": f"c{character}d"}})
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.isprintable()
+
+    def test_what_was_escaped_can_be_told_from_what_was_said(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        log = set_up_logging()
+        log.info(r"said \n\t" + "\n")
+        log.info(r"C:\path")
+        said, path = capsys.readouterr().err.splitlines()
+        assert said.endswith(r"said \\n\\t\n")
+        assert path.endswith(r"C:\path")
+
+    def test_a_traceback_forges_no_record(self, capsys: pytest.CaptureFixture[str]) -> None:
+        log = set_up_logging()
+        try:
+            raise ValueError(self.FORGED)
+        except ValueError:
+            log.exception("failed")
+        first, *rest = capsys.readouterr().err.split("\n")[:-1]
+        assert first.endswith("failed")
+        assert all(line.startswith("    ") and line.isprintable() for line in rest)
+        assert any("forged" in line for line in rest)
+
+    @pytest.mark.parametrize("format", ["text", "json"])
+    def test_what_the_loop_says_is_in_the_same_log(
+        self, format: Literal["text", "json"], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        set_up_logging(format=format)
+        logging.getLogger("asyncio").debug("not this")
+        logging.getLogger("asyncio").error("never retrieved: %s", self.FORGED)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "error" in line.lower()
 
 
 class TestLevels:

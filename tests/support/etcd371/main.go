@@ -33,6 +33,14 @@ func main() {
 	flag.DurationVar(&cfg.GRPCKeepAliveMinTime, "grpc-keepalive-min-time", embed.DefaultGRPCKeepAliveMinTime, "how often a client may ping at most")
 	flag.DurationVar(&cfg.GRPCKeepAliveInterval, "grpc-keepalive-interval", embed.DefaultGRPCKeepAliveInterval, "how often idle clients are pinged")
 	flag.DurationVar(&cfg.GRPCKeepAliveTimeout, "grpc-keepalive-timeout", embed.DefaultGRPCKeepAliveTimeout, "how long an unanswered ping is waited for")
+	clientHTTP := flag.String("listen-client-http-url", "", "where HTTP is served then, and not beside gRPC")
+	metrics := flag.String("listen-metrics-url", "", "where metrics and health are served besides")
+	hosts := flag.String("host-whitelist", "*", "the only host name that plain HTTP answers to")
+	origins := flag.String("cors", "*", "the only origin that may read answers of HTTP")
+	flag.StringVar(&cfg.ClientTLSInfo.CertFile, "cert-file", "", "the certificate for https URLs")
+	flag.StringVar(&cfg.ClientTLSInfo.KeyFile, "key-file", "", "its key")
+	flag.StringVar(&cfg.ClientTLSInfo.TrustedCAFile, "trusted-ca-file", "", "who signs the certificates of clients")
+	flag.BoolVar(&cfg.ClientTLSInfo.ClientCertAuth, "client-cert-auth", false, "refuse clients without a certificate")
 	flag.BoolVar(&cfg.UnsafeNoFsync, "unsafe-no-fsync", false, "never wait for the disk")
 	flag.Parse()
 	if cfg.Dir == "" {
@@ -43,6 +51,14 @@ func main() {
 	cfg.WatchProgressNotifyInterval = *progress
 	cfg.ListenClientUrls = []url.URL{mustParse(*client)}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls
+	if *clientHTTP != "" {
+		cfg.ListenClientHttpUrls = []url.URL{mustParse(*clientHTTP)}
+	}
+	if *metrics != "" {
+		cfg.ListenMetricsUrls = []url.URL{mustParse(*metrics)}
+	}
+	cfg.HostWhitelist = map[string]struct{}{*hosts: {}}
+	cfg.CORS = map[string]struct{}{*origins: {}}
 	cfg.ListenPeerUrls = []url.URL{mustParse(*peer)}
 	cfg.AdvertisePeerUrls = cfg.ListenPeerUrls
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)

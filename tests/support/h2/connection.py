@@ -10,6 +10,7 @@ Nothing waits longer than `timeout_s`: then a Silent is raised with what came un
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -36,7 +37,13 @@ class Closed(Exception):
     """The server closed the connection, or reset it."""
 
 
-def connect(target: str, *, timeout_s: float = 10.0, receive_buffer: int = 0) -> socket.socket:
+def connect(
+    target: str,
+    *,
+    timeout_s: float = 10.0,
+    receive_buffer: int = 0,
+    tls: ssl.SSLContext | None = None,
+) -> socket.socket:
     """A socket to `host:port`; `receive_buffer` bytes of kernel memory for it when not 0."""
     host, port = target.rsplit(":", 1)
     raw = socket.socket()
@@ -49,14 +56,21 @@ def connect(target: str, *, timeout_s: float = 10.0, receive_buffer: int = 0) ->
         raw.close()
         raise
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return raw
+    if tls is None:
+        return raw
+    try:
+        return tls.wrap_socket(raw, server_hostname=host)
+    except OSError:
+        raw.close()
+        raise
 
 
 class Connection:
     """A connection to `target`, with the prefaces exchanged unless `handshake` is off.
 
     `settings` are ours. With `open_windows` off the windows of the server stay as they are and the
-    test opens them. `acknowledge` off leaves SETTINGS and PING of the server unanswered.
+    test opens them. `acknowledge` off leaves SETTINGS and PING of the server unanswered. `tls` has
+    to offer h2 by ALPN.
     """
 
     def __init__(
@@ -69,10 +83,11 @@ class Connection:
         handshake: bool = True,
         timeout_s: float = 10.0,
         receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.target, self.timeout_s = target, timeout_s
         self.open_windows, self.acknowledge = open_windows, acknowledge
-        self.socket = connect(target, timeout_s=timeout_s, receive_buffer=receive_buffer)
+        self.socket = connect(target, timeout_s=timeout_s, receive_buffer=receive_buffer, tls=tls)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.decoder.max_header_list_size = 2**24
         self.received: list[Frame] = []
@@ -84,7 +99,11 @@ class Connection:
         self._stream_windows: dict[int, int] = {}
         self._header_block = bytearray()
         if handshake:
-            self.handshake(settings)
+            try:
+                self.handshake(settings)
+            except BaseException:
+                self.close()
+                raise
 
     def __repr__(self) -> str:
         return f"<Connection {self.target} {len(self.received)} frames received>"

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from typing import Final
 
@@ -25,6 +24,7 @@ from kvstore.server.transports.http1 import encoding
 from kvstore.server.transports.http1.encoding import Framing
 from kvstore.server.transports.http1.parser import Body, End, Event, Fault, Head, Parser
 from kvstore.server.transports.native.protocol import peer_text
+from kvstore.server.transports.web.fields import PLAIN, date
 from kvstore.server.transports.web.messages import Fields, Handler, Request, Site
 
 __all__ = ["Http1Connection"]
@@ -219,7 +219,7 @@ class Http1Connection(asyncio.Protocol):
         request.peer, request.is_secure = self._peer, self._is_secure
         exchange = self._active = _Exchange(self, request)
         expects = request.field("expect")
-        if expects and not _may_continue(expects):
+        if expects and not request.expects_continue:
             exchange.expectation_failed()
             return
         try:
@@ -227,8 +227,7 @@ class Http1Connection(asyncio.Protocol):
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
             if not exchange.has_begun:
-                text = ("Content-Type", "text/plain; charset=utf-8")
-                exchange.reply(500, [text], b"internal error\n", closes=True)
+                exchange.reply(500, [PLAIN], b"internal error\n", closes=True)
         if expects and request.has_body and not exchange.is_answered and not request.is_http_1_0:
             self.write(encoding.CONTINUE)
 
@@ -368,7 +367,7 @@ class _Exchange:
     def expectation_failed(self) -> None:
         """As Go does it: the field that closes is the first."""
         self.closes = self.is_answered = True
-        text = f"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nDate: {encoding.date()}"
+        text = f"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nDate: {date()}"
         self._connection.write(text.encode() + b"\r\nContent-Length: 0\r\n\r\n")
         self._connection.answered(self)
 
@@ -387,11 +386,11 @@ class _Exchange:
         is_head = self.request.method == "HEAD"
         content_type = ""
         if body and not any(name == "Content-Type" for name, _ in fields):
-            content_type = "text/plain; charset=utf-8"
-        if len(body) <= WHOLE_BYTES and not trailed:
-            framing = Framing.LENGTH
-        elif is_head:
+            content_type = PLAIN[1]
+        if is_head and not 0 < len(body) <= WHOLE_BYTES:
             framing = Framing.NONE
+        elif len(body) <= WHOLE_BYTES and not trailed:
+            framing = Framing.LENGTH
         else:
             framing = self._streaming_framing()
         data = self._head(status, fields, framing, length=len(body), content_type=content_type)
@@ -403,7 +402,9 @@ class _Exchange:
         self._write_last(data)
 
     def start(self, status: int, fields: Fields) -> None:
-        if not self.is_answered:
+        if self.request.method == "HEAD":
+            self.reply(status, fields, b"")
+        elif not self.is_answered:
             self._framing = self._streaming_framing()
             self._connection.write(self._head(status, fields, self._framing))
 
@@ -459,11 +460,6 @@ class _Exchange:
             connection=connection,
             content_type=content_type,
         )
-
-
-def _may_continue(expects: str) -> bool:
-    """Go looks for the word, wherever it stands."""
-    return "100-continue" in re.split(r"[ \t,]", expects.lower())
 
 
 def _last_chunk(fields: Fields) -> bytes:

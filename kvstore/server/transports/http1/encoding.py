@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 from typing import Final
 
+from kvstore.server.transports.web.fields import date
 from kvstore.server.transports.web.messages import Fields
 
-__all__ = ["CONTINUE", "LAST_CHUNK", "Framing", "chunk", "date", "head", "plain_error"]
+__all__ = ["CONTINUE", "LAST_CHUNK", "Framing", "chunk", "head", "plain_error"]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -18,8 +17,6 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
     # Where Go and Python differ in words.
     413: "Request Entity Too Large",
 }
-_date_at = 0
-_date_text = ""
 
 
 class Framing(Enum):
@@ -29,15 +26,6 @@ class Framing(Enum):
     CHUNKED = "chunked"
     CLOSE = "close"
     NONE = "none"
-
-
-def date() -> str:
-    """Now, as a Date field; made once a second."""
-    global _date_at, _date_text
-    now = int(time.time())
-    if now != _date_at:
-        _date_at, _date_text = now, formatdate(now, usegmt=True)
-    return _date_text
 
 
 def head(

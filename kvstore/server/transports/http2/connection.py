@@ -603,7 +603,7 @@ class Connection(Generic[H]):
         self._pump(stream)
 
     def send_end(self, stream: Stream, block: bytes) -> None:
-        """The trailers, after all DATA. The stream is closed then."""
+        """The trailers, after all DATA; empty for none. The stream is closed then."""
         if stream.is_closed:
             return
         stream.end = block
@@ -672,7 +672,10 @@ class Connection(Generic[H]):
     def _finish(self, stream: Stream) -> None:
         assert stream.end is not None
         self.has_sent = True
-        self.out.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.end))
+        if stream.end:
+            self.out.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.end))
+        else:
+            self.out.append(frame(DATA, END_STREAM, stream.id, b""))
         if stream.is_remote_closed:
             self.forget(stream)
         else:

@@ -21,6 +21,7 @@ from kvstore.server.transports.http2.frames import ErrorCode
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.service import Service
+from kvstore.server.transports.web.http2 import Web, WebHead
 
 __all__ = ["Http2Protocol", "Pings", "Turns"]
 
@@ -80,8 +81,10 @@ class Http2Protocol(asyncio.BufferedProtocol):
         limits: Limits,
         pings: Pings,
         on_closed: Callable[[Http2Protocol], None],
+        web: Web | None = None,
     ) -> None:
-        self._service, self._turns, self._pings = service, turns, pings
+        """`web` answers what is no gRPC."""
+        self._service, self._turns, self._pings, self._web = service, turns, pings, web
         self._limits, self._on_closed = limits, on_closed
         self._loop = service.loop
         self._is_woken = self._is_draining = False
@@ -99,9 +102,11 @@ class Http2Protocol(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._calls = Calls(self._service, peer_text(transport), self._wake)
+        self._calls = Calls(self._service, peer_text(transport), self._wake, self._web)
         self._last_read = self._loop.time()
-        self._core: Connection[CallHead] = Connection(self._calls, self._limits, self._last_read)
+        self._core: Connection[CallHead | WebHead] = Connection(
+            self._calls, self._limits, self._last_read
+        )
         self._calls.connection = self._core
         self._core.on_ack = self._on_ack
         self._service.stats.connections += 1

@@ -17,12 +17,13 @@ from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http2.connection import Limits
-from kvstore.server.transports.interface import Face, Http1Factory
+from kvstore.server.transports.interface import Face, Pages
 from kvstore.server.transports.native.accepting import Acceptor, Door, most_connections
 from kvstore.server.transports.native.listening import SocketFile, listen_tcp
 from kvstore.server.transports.native.protocol import Http2Protocol, Pings, Turns
 from kvstore.server.transports.native.sniffer import Sniffer
 from kvstore.server.transports.rpc.service import Service
+from kvstore.server.transports.web.http2 import Web
 
 if TYPE_CHECKING:
     from kvstore.server.tls import ServerTls
@@ -56,10 +57,7 @@ class NativeTransport:
         reuse_port: bool = False,
         tls: ServerTls | None = None,
     ) -> None:
-        """`http1` makes the protocol for connections that do not speak HTTP/2; None: closed.
-
-        `tls` is for secure URLs, and must be there when one is bound.
-        """
+        """`tls` is for secure URLs, and must be there when one is bound."""
         self._max_message_bytes = max_message_bytes
         self._min_ping_interval_s = min_ping_interval_s
         self._limits = Limits()
@@ -98,7 +96,7 @@ class NativeTransport:
         return [file.socket]
 
     async def start(
-        self, methods: MethodTable, stats: CallStats, http1: Http1Factory | None = None
+        self, methods: MethodTable, stats: CallStats, pages: Pages | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
         self._service = service = Service(
@@ -110,9 +108,9 @@ class NativeTransport:
         )
         turns = Turns(loop)
 
-        def http2() -> Http2Protocol:
+        def http2(web: Web | None) -> Http2Protocol:
             protocol = Http2Protocol(
-                service, turns, self._limits, self._pings, self._connections.discard
+                service, turns, self._limits, self._pings, self._connections.discard, web
             )
             self._connections.add(protocol)
             return protocol
@@ -124,22 +122,28 @@ class NativeTransport:
             if listener.is_secure:
                 assert self._tls is not None
                 tls = self._tls.context
-            sniffers = self._sniffers(listener, http2, http1, loop)
+            sniffers = self._sniffers(listener, http2, pages, loop)
             acceptor.open(Door(listener.socket, sniffers, tls))
 
     def _sniffers(
         self,
         listener: _Socket,
-        http2: Callable[[], Http2Protocol],
-        http1: Http1Factory | None,
+        http2: Callable[[Web | None], Http2Protocol],
+        pages: Pages | None,
         loop: asyncio.AbstractEventLoop,
     ) -> Callable[[], Sniffer]:
-        """What looks at the first bytes of the connections of one socket."""
+        """What looks at the first bytes of the connections of one socket.
+
+        HTTP/2 without TLS is gRPC's alone, as in etcd: nothing was agreed on, so it is not guessed.
+        """
         face = listener.face
-        make_http2 = http2 if face.has_grpc else None
-        make_http1 = None
-        if http1 is not None and face.has_http:
-            make_http1 = partial(http1, face, self._http1_connections)
+        web, make_http1 = None, None
+        if pages is not None and face.has_http:
+            make_http1 = partial(pages.connection, face, self._http1_connections)
+            if listener.is_secure:
+                web = Web(partial(pages.site, face), is_all=not face.has_grpc)
+        has_http2 = face.has_grpc or web is not None
+        make_http2 = partial(http2, web) if has_http2 else None
         refusal = self._tls.refusal if listener.is_secure and self._tls is not None else None
         return lambda: Sniffer(make_http2, make_http1, self._unknown, loop, refusal)
 

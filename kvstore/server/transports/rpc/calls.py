@@ -43,6 +43,7 @@ from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refus
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
 from kvstore.server.transports.rpc.unary import UnaryCall
+from kvstore.server.transports.web.http2 import Web, WebCall, WebHead
 
 __all__ = ["Calls"]
 
@@ -56,13 +57,18 @@ _IDLE_PING_INTERVAL_S: Final = 7200.0
 class Calls:
     """Implements Sink. The owner sets `connection` and writes what is in its `out`."""
 
-    connection: Connection[CallHead]
+    connection: Connection[CallHead | WebHead]
 
-    def __init__(self, service: Service, peer: str, wake: Callable[[], None]) -> None:
-        """`wake` is called when something was put into `out` from outside `receive`."""
-        self.service, self.peer, self.wake = service, peer, wake
+    def __init__(
+        self, service: Service, peer: str, wake: Callable[[], None], web: Web | None = None
+    ) -> None:
+        """`wake` is called when something was put into `out` from outside `receive`.
+
+        `web` answers what is no gRPC; without it all is.
+        """
+        self.service, self.peer, self.wake, self.web = service, peer, wake, web
         self._ready: deque[SessionCall] = deque()
-        self._postponed: deque[UnaryCall] = deque()
+        self._postponed: deque[UnaryCall | WebCall] = deque()
         self._waiting: list[SessionCall] = []
         self.hoard = Hoard(self)
         self._strikes = 0
@@ -75,16 +81,19 @@ class Calls:
 
     # -- the sink --------------------------------------------------------------------------------
 
-    def understand(self, fields: Fields) -> CallHead:
+    def understand(self, fields: Fields) -> CallHead | WebHead:
+        if self.web is not None and self.web.wants(fields):
+            return WebHead.of(fields, self.peer)
         return understand(fields, self.service.methods, self.service.stats, self.peer)
 
     varying = b"grpc-timeout"
 
-    def vary(self, meaning: CallHead, value: bytes) -> CallHead:
+    def vary(self, meaning: CallHead | WebHead, value: bytes) -> CallHead | WebHead:
         return meaning.with_timeout(value.decode("latin-1"))
 
-    def whole(self, stream_id: int, head: CallHead, body: bytes) -> None:
+    def whole(self, stream_id: int, head: CallHead | WebHead, body: bytes) -> None:
         connection = self.connection
+        assert type(head) is CallHead
         if connection.queued_bytes >= QUEUE_BYTES:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return
@@ -130,8 +139,11 @@ class Calls:
             stats.seconds.observe(self.service.loop.time() - began)
         self._answer(stream_id, head, answer)
 
-    def begin(self, stream: Stream, head: CallHead) -> None:
-        if head.refusal is not None and head.is_grpc:
+    def begin(self, stream: Stream, head: CallHead | WebHead) -> None:
+        if isinstance(head, WebHead):
+            # At once: the client may be waiting for a word before it sends its body.
+            WebCall(self, stream, head).data(b"", is_end=False)
+        elif head.refusal is not None and head.is_grpc:
             self.refuse(stream, head)
         elif head.refusal is not None:
             PlainCall(self, stream, head.refusal)
@@ -175,7 +187,7 @@ class Calls:
 
     # -- what calls ask for ----------------------------------------------------------------------
 
-    def may_run(self, call: UnaryCall) -> bool:
+    def may_run(self, call: UnaryCall | WebCall) -> bool:
         """May it run now? Else it is run later, or was refused."""
         if self.connection.queued_bytes < QUEUE_BYTES:
             return True

@@ -43,6 +43,12 @@ class Hoard:
         else:
             self._owed[stream] = self._owed.get(stream, 0) + size
 
+    def release(self, stream: Stream) -> None:
+        """What is kept of a request was used, and more of it may come."""
+        owed = self._owed.get(stream, 0)
+        self.remove(stream)
+        self._calls.connection.credit(stream, owed)
+
     def remove(self, stream: Stream) -> None:
         """The request is whole, or not wanted any more."""
         kept = self._kept.pop(stream, 0)

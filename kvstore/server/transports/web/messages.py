@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import parse_qs
@@ -63,6 +64,19 @@ class Request:
                 return value
         return default
 
+    @property
+    def expects_continue(self) -> bool:
+        """The client waits to be told to go on. Go looks for the word, wherever it stands."""
+        return "100-continue" in re.split(r"[ \t,]", self.field("expect").lower())
+
+    def with_field(self, name: str, value: str) -> Request:
+        """The same with one more header field; `name` in lower case."""
+        request = Request.__new__(Request)
+        for slot in Request.__slots__:
+            setattr(request, slot, getattr(self, slot))
+        request.fields = [*self.fields, (name, value)]
+        return request
+
     def parameters(self, name: str) -> list[str]:
         """The values of a parameter of the query, empty ones too; [] when it is not there."""
         return parse_qs(self.query, keep_blank_values=True).get(name, [])
@@ -113,6 +127,11 @@ class Answer(Protocol):
 
 class Handler(Protocol):
     """Takes the body of a request whose answer is not complete."""
+
+    @property
+    def keeps_body(self) -> bool:
+        """The body is kept until its end, so it counts against its connection."""
+        ...
 
     @property
     def is_backed_up(self) -> bool:

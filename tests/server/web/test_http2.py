@@ -1,0 +1,323 @@
+"""Pages and the gateway on the streams of an HTTP/2 connection, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+
+import hpack
+import pytest
+
+from kvstore.server.stats import CallStats
+from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    ErrorCode,
+    frame,
+    unpack_head,
+)
+from kvstore.server.transports.http2.header_block import encode_fields
+from kvstore.server.transports.rpc import calls as calls_module
+from kvstore.server.transports.rpc.calls import Calls
+from kvstore.server.transports.rpc.head import CallHead
+from kvstore.server.transports.rpc.hoard import HOARD_BYTES, MOST_BYTES
+from kvstore.server.transports.rpc.service import Service
+from kvstore.server.transports.web.http2 import Web, WebHead
+from kvstore.server.transports.web.messages import Answer
+
+WINDOW = Limits.stream_window_bytes
+
+
+class Kept:
+    """A handler that keeps what it is told."""
+
+    def __init__(self, answer: Answer, *, keeps_body: bool) -> None:
+        self.answer, self.keeps_body = answer, keeps_body
+        self.is_backed_up = False
+        self.told: list[object] = []
+
+    def data(self, data: bytes) -> None:
+        self.told.append(len(data))
+
+    def end(self, fault: str = "") -> None:
+        self.told.append("end")
+
+    def hang_up(self) -> None:
+        raise AssertionError("streams do not half-close")
+
+    def cancel(self) -> None:
+        self.told.append("cancel")
+
+    def drain(self) -> None:
+        self.told.append("drain")
+
+    def writable(self) -> None:
+        self.told.append("writable")
+
+
+class Site:
+    def __init__(self) -> None:
+        self.handlers: list[Kept] = []
+
+    def begin(self, answer: Answer) -> Kept | None:
+        path = answer.request.path
+        if path == "/now":
+            answer.reply(200, [("Content-Type", "a/b")], b"now")
+        elif path == "/moved":
+            answer.reply(307, [("Location", 2 * answer.request.query)], b"elsewhere")
+        elif path == "/broken":
+            raise RuntimeError("a bug")
+        else:
+            self.handlers.append(Kept(answer, keeps_body=path == "/kept"))
+            return self.handlers[-1]
+        return None
+
+
+class Sent:
+    """A frame that was sent."""
+
+    def __init__(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        self.kind, self.flags, self.stream_id, self.payload = kind, flags, stream_id, payload
+
+    @property
+    def ends(self) -> bool:
+        return bool(self.flags & END_STREAM)
+
+
+class Case:
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.site = Site()
+        service = Service(
+            {}, CallStats({}), self.loop, max_message_bytes=1000, min_ping_interval_s=5.0
+        )
+        self.calls = Calls(service, "peer", lambda: None, Web(lambda: self.site, is_all=False))
+        self.connection: Connection[CallHead | WebHead] = Connection(self.calls, Limits(), 0.0)
+        self.calls.connection = self.connection
+        self.decoder = hpack.Decoder()
+        self.receive(PREFACE + frame(SETTINGS, 0, 0))
+        self.sent()
+
+    def receive(self, data: bytes) -> None:
+        self.connection.receive(data, 0.0)
+
+    def turn(self) -> None:
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    def ask(
+        self, stream_id: int, path: str, *more: tuple[bytes, bytes], method: str = "POST", end: int
+    ) -> None:
+        fields = [
+            (b":method", method.encode()),
+            (b":scheme", b"https"),
+            (b":path", path.encode()),
+            (b":authority", b"host"),
+            *more,
+        ]
+        self.receive(frame(HEADERS, END_HEADERS | end, stream_id, encode_fields(fields)))
+
+    def sent(self) -> list[Sent]:
+        data, found = b"".join(self.connection.out), []
+        self.connection.out.clear()
+        while data:
+            size_kind, flags, stream_id = unpack_head(data, 0)
+            size = size_kind >> 8
+            found.append(Sent(size_kind & 0xFF, flags, stream_id, data[9 : 9 + size]))
+            data = data[9 + size :]
+        return found
+
+    def fields(self, sent: Sent) -> dict[str, str]:
+        return dict(self.decoder.decode(sent.payload))
+
+
+@pytest.fixture
+def case() -> Iterator[Case]:
+    case = Case()
+    yield case
+    case.connection.abandon()
+    case.loop.close()
+
+
+class TestAnswers:
+    def test_a_whole_one_ends_with_its_data(self, case: Case) -> None:
+        case.ask(1, "/now", end=END_STREAM)
+        head, data, end = case.sent()
+        fields = case.fields(head)
+        assert fields.pop("date").endswith(" GMT")
+        assert fields == {":status": "200", "content-type": "a/b", "content-length": "3"}
+        assert (data.payload, end.kind, end.payload, end.ends) == (b"now", DATA, b"", True)
+        assert not case.connection.streams
+
+    def test_head_never_gets_data(self, case: Case) -> None:
+        case.ask(1, "/now", method="HEAD", end=END_STREAM)
+        case.ask(3, "/watch", method="HEAD", end=END_STREAM)
+        answer = case.site.handlers[0].answer
+        answer.start(200, ())
+        answer.send(b"x")
+        answer.finish()
+        first, second = case.sent()
+        assert (first.kind, first.ends, second.kind, second.ends) == (HEADERS, True, HEADERS, True)
+
+    def test_a_stream_sends_its_head_with_its_first_message(self, case: Case) -> None:
+        case.ask(1, "/watch", end=0)
+        answer = case.site.handlers[0].answer
+        answer.start(200, ())
+        assert case.sent() == []
+        answer.send(b"one")
+        answer.send(b"two")
+        answer.finish()
+        assert [each.payload for each in case.sent()[1:]] == [
+            b"one",
+            b"two",
+            b"",
+            int(ErrorCode.NO_ERROR).to_bytes(4, "big"),
+        ]
+
+    def test_a_stream_without_messages_is_a_head(self, case: Case) -> None:
+        case.ask(1, "/watch", end=END_STREAM)
+        case.site.handlers[0].answer.start(200, ())
+        case.site.handlers[0].answer.finish()
+        (head,) = case.sent()
+        assert head.ends
+
+    def test_trailers_that_are_announced_come(self, case: Case) -> None:
+        case.ask(1, "/kept", end=END_STREAM)
+        named = [("Trailer", "Grpc-Trailer-Content-Type")]
+        case.site.handlers[0].answer.reply(400, named, b"x", trailed=True)
+        *_, end = case.sent()
+        assert (end.kind, end.ends) == (HEADERS, True)
+        assert case.fields(end) == {"grpc-trailer-content-type": "application/grpc"}
+
+    def test_fields_that_no_frame_holds_are_an_answer_of_their_own(self, case: Case) -> None:
+        case.ask(1, f"/moved?{'x' * 10_000}", end=END_STREAM)
+        assert case.fields(case.sent()[0])[":status"] == "414"
+
+    def test_a_bug_in_the_site_costs_one_stream(
+        self, case: Case, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        case.ask(1, "/broken", end=END_STREAM)
+        head, data, _ = case.sent()
+        assert (case.fields(head)[":status"], data.payload) == ("500", b"internal error\n")
+        assert "POST /broken failed" in caplog.text
+
+    def test_a_client_that_waits_is_told_to_go_on(self, case: Case) -> None:
+        case.ask(1, "/kept", (b"expect", b"100-continue"), end=0)
+        (go_on,) = case.sent()
+        assert (case.fields(go_on), go_on.ends) == ({":status": "100"}, False)
+
+    def test_calls_are_not_the_sites(self, case: Case) -> None:
+        case.ask(1, "/now", (b"content-type", b"application/grpc+proto"), end=END_STREAM)
+        assert case.fields(case.sent()[0])["grpc-status"] == "12"
+
+    @pytest.mark.parametrize("path", ["nowhere", "/%zz", "/\x7f"])
+    def test_what_has_no_target_is_reset(self, case: Case, path: str) -> None:
+        case.ask(1, path, end=END_STREAM)
+        (reset,) = case.sent()
+        assert reset.kind == RST_STREAM
+
+    def test_a_timeout_reaches_the_site(self, case: Case) -> None:
+        for stream_id, text in ((1, b"1S"), (3, b"2S")):
+            case.ask(stream_id, "/kept", (b"grpc-timeout", text), end=0)
+        found = [handler.answer.request.field("grpc-timeout") for handler in case.site.handlers]
+        assert found == ["1S", "2S"]
+
+
+class TestBodies:
+    def test_a_body_comes_as_it_arrives_and_its_window_is_given_back(self, case: Case) -> None:
+        case.ask(1, "/watch", end=0)
+        case.receive(frame(DATA, 0, 1, b"x" * 16_000) * 9)
+        (handler,) = case.site.handlers
+        assert handler.told == [16_000] * 9
+        assert [each.kind for each in case.sent()] == [WINDOW_UPDATE]
+        case.receive(frame(DATA, END_STREAM, 1, b""))
+        assert handler.told[-1] == "end"
+
+    def test_a_handler_that_is_backed_up_stops_its_client(self, case: Case) -> None:
+        case.ask(1, "/watch", end=0)
+        (handler,) = case.site.handlers
+        handler.is_backed_up = True
+        case.receive(frame(DATA, 0, 1, b"x" * 16_000) * (WINDOW // 16_000))
+        assert handler.told == []
+        handler.is_backed_up = False
+        handler.answer.resume()
+        case.turn()
+        assert sum(size for size in handler.told if isinstance(size, int)) > WINDOW - 16_000
+
+    def test_unfinished_bodies_count_with_those_of_calls(self, case: Case) -> None:
+        streams = range(1, 2 * (MOST_BYTES // WINDOW + 20), 2)
+        for stream_id in streams:
+            case.ask(stream_id, "/kept", end=0)
+            case.receive(frame(DATA, 0, stream_id, b"x" * 16_000) * (WINDOW // 16_000))
+        assert case.connection.is_closed
+        sent = case.sent()
+        before = sent[: [each.kind for each in sent].index(GOAWAY)]
+        given = [each for each in before if each.kind == WINDOW_UPDATE and each.stream_id]
+        assert len(given) <= HOARD_BYTES // (WINDOW // 2) + 1
+
+    def test_long_streams_are_not_hoarded(self, case: Case) -> None:
+        case.ask(1, "/watch", end=0)
+        for _ in range(2 * MOST_BYTES // 160_000):
+            case.receive(frame(DATA, 0, 1, b"x" * 16_000) * 10)
+            case.connection.out.clear()
+            case.site.handlers[0].told.clear()
+        assert not case.connection.is_closed
+
+    def test_requests_wait_while_answers_are_not_taken(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(calls_module, "QUEUE_BYTES", 100_000)
+        case.connection.is_congested = True
+        case.ask(1, "/kept", end=END_STREAM)
+        case.site.handlers[0].answer.reply(200, (), b"x" * 200_000)
+        case.ask(3, "/kept", end=END_STREAM)
+        assert len(case.site.handlers) == 1
+        case.connection.is_congested = False
+        case.receive(frame(WINDOW_UPDATE, 0, 0, (1 << 20).to_bytes(4, "big")))
+        case.receive(frame(WINDOW_UPDATE, 0, 1, (1 << 20).to_bytes(4, "big")))
+        case.calls.uncongested()
+        assert case.site.handlers[1].told == ["end"]
+
+
+class TestTheEnd:
+    def test_a_reset_cancels(self, case: Case) -> None:
+        case.ask(1, "/watch", end=0)
+        case.receive(frame(RST_STREAM, 0, 1, bytes(4)))
+        (handler,) = case.site.handlers
+        assert handler.told == ["cancel"]
+        handler.answer.reply(200, (), b"late")
+        assert case.sent() == []
+
+    def test_a_lost_connection_cancels(self, case: Case) -> None:
+        case.ask(1, "/watch", end=END_STREAM)
+        case.connection.abandon()
+        assert case.site.handlers[0].told == ["end", "cancel"]
+
+    def test_a_stream_is_asked_to_end_with_the_server(self, case: Case) -> None:
+        case.ask(1, "/watch", end=END_STREAM)
+        case.calls.drain()
+        assert case.site.handlers[0].told == ["end", "drain"]
+
+    @pytest.mark.parametrize("end", ["reply", "reset"])
+    def test_a_request_is_freed_with_its_stream(self, case: Case, end: str) -> None:
+        case.ask(1, "/kept", end=END_STREAM)
+        freed = weakref.ref(case.site.handlers[0])
+        gc.disable()
+        try:
+            if end == "reply":
+                case.site.handlers[0].answer.reply(200, (), b"x")
+            else:
+                case.receive(frame(RST_STREAM, 0, 1, bytes(4)))
+            case.site.handlers.clear()
+            assert freed() is None
+        finally:
+            gc.enable()
