@@ -100,6 +100,13 @@ class Backend(Protocol):
         """
         ...
 
+    def rewrite(self, batch: WriteBatch) -> None:
+        """Commit what may also put over rows of the log; before the first `commit` of an opening.
+
+        Raises as `commit`.
+        """
+        ...
+
     def grow(self) -> None:
         """Make room after MapFull. No snapshot may be open."""
         ...

@@ -125,6 +125,18 @@ class JournaledBackend:
             self._failure = error
             raise
 
+    def rewrite(self, batch: WriteBatch) -> None:
+        """Past the journal: what it has that LMDB lacks is moved first."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+            self.settle()
+            self._need_journal().close()
+            self._journal = self._checkpointer = None
+            self._recover()
+        with self._moving:
+            self._lmdb.rewrite(batch)
+            self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+
     def _check_writable(self) -> None:
         """Raises MapFull, CommitUncertain."""
         self._check_sound()

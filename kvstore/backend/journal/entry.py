@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgpack
 
 from kvstore.backend.interface import BackendError, Table, WriteBatch
+from kvstore.checksum import checksum
 from kvstore.errors import CorruptStore
 
 __all__ = ["ALIGNMENT", "HEAD_BYTES", "Entry", "decode", "encode_body", "padded", "seal"]
@@ -32,9 +33,6 @@ _crc = Struct("<I")
 _CODES = {Table.LEASE: 1, Table.META: 2}
 _DELETE_CODES = {Table.LOG: 0, **_CODES}
 _TABLES = {code: table for table, code in _DELETE_CODES.items()}
-_SLICE_BYTES = 4096
-"""zlib gives up the interpreter for more than 5 KiB, which costs more than the sum of a few."""
-_MANY_SLICES_BYTES = 128 * 1024
 
 
 class Entry(NamedTuple):
@@ -63,7 +61,7 @@ def padded(body_bytes: int) -> int:
 def seal(body: bytes, salt: bytes, sequence: int) -> bytes:
     """The entry, to be written in one piece."""
     fields = _fields.pack(salt, sequence, len(body))
-    crc = _crc.pack(_checksum(body, zlib.crc32(fields)))
+    crc = _crc.pack(checksum(body, zlib.crc32(fields)))
     return b"".join((fields, crc, body, bytes(-len(body) % ALIGNMENT)))
 
 
@@ -96,11 +94,3 @@ def _decode_body(body: memoryview, sequence: int) -> WriteBatch:
         )
     except Exception as error:
         raise CorruptStore(f"journal entry {sequence} cannot be read: {error}") from error
-
-
-def _checksum(body: bytes, crc: int) -> int:
-    if len(body) > _MANY_SLICES_BYTES:
-        return zlib.crc32(body, crc)
-    for at in range(0, len(body), _SLICE_BYTES):
-        crc = zlib.crc32(body[at : at + _SLICE_BYTES], crc)
-    return crc
