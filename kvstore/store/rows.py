@@ -14,13 +14,12 @@ A checksum is the CRC-32 of the key and of what stands before it, uint32 little-
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Any
 
 import msgpack
 
 from kvstore.backend.interface import Backend, Snapshot, Table, WriteBatch
-from kvstore.checksum import RESIDUE, checksum
+from kvstore.checksum import row_body, sealed_row
 from kvstore.core.engine import Batch
 from kvstore.core.mvcc.revision import to_bytes
 from kvstore.errors import CorruptStore
@@ -33,7 +32,6 @@ __all__ = [
     "lease_row",
     "meta",
     "meta_put",
-    "sealed_row",
     "set_meta",
     "to_write_batch",
 ]
@@ -43,21 +41,16 @@ UPGRADE_KEY = b"meta:upgrade"
 META_KEYS = frozenset(
     {FORMAT_KEY, UPGRADE_KEY, b"meta:compact", b"meta:write_index", b"meta:identity"}
 )
-_crc = Struct("<I").pack
-
-
-def sealed_row(key: bytes, body: bytes) -> bytes:
-    """The value of a small row, with its checksum."""
-    return body + _crc(checksum(body, checksum(key)))
 
 
 def _unsealed(key: bytes, value: bytes) -> Any:
     """Raises CorruptStore."""
-    if len(value) < 5 or checksum(value, checksum(key)) != RESIDUE:
+    body = row_body(key, value)
+    if body is None:
         raise CorruptStore(
             f"the row {key!r} is damaged, its checksum is wrong: `kvstore check` says what else is"
         )
-    return msgpack.unpackb(value[:-4])
+    return msgpack.unpackb(body)
 
 
 def lease_key(lease_id: int) -> bytes:

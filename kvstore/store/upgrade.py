@@ -24,10 +24,11 @@ import msgpack
 
 from kvstore.backend.interface import Backend, BackendFull, MapFull, Row, Table, WriteBatch
 from kvstore.backend.journal.mark import MARK_KEY
+from kvstore.checksum import sealed_row
 from kvstore.core.mvcc.record import sealed
 from kvstore.errors import CorruptStore, OpenError
 from kvstore.limits import UPGRADE_SCAN_ROWS, UPGRADE_SLICE_BYTES, UPGRADE_SLICE_ROWS
-from kvstore.store.rows import FORMAT_KEY, META_KEYS, UPGRADE_KEY, sealed_row
+from kvstore.store.rows import FORMAT_KEY, META_KEYS, UPGRADE_KEY
 
 __all__ = ["FORMAT", "check_format"]
 

@@ -159,7 +159,7 @@ class TestDamage:
         store.close()
         backend = LmdbBackend(path)
         snapshot = backend.snapshot()
-        others = (b"meta:format", b"log", b"lease", b"journal")
+        others = (b"meta:format", b"log", b"lease", b"mark")
         key, value = next(row for row in snapshot.rows(table) if row[0] not in others)
         snapshot.close()
         changed = bytearray(value)

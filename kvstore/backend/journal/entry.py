@@ -33,6 +33,8 @@ _crc = Struct("<I")
 _CODES = {Table.LEASE: 1, Table.META: 2}
 _DELETE_CODES = {Table.LOG: 0, **_CODES}
 _TABLES = {code: table for table, code in _DELETE_CODES.items()}
+_RESERVED = {3: "user", 4: "role", 5: "alarm", 6: "sample", 7: "member"}
+"""Tables that a later version of this format may have."""
 
 
 class Entry(NamedTuple):
@@ -84,13 +86,25 @@ def decode(data: memoryview, at: int, salt: bytes) -> Entry | None:
     return Entry(sequence, _decode_body(body, sequence), at + padded(size))
 
 
+def _table(code: int, sequence: int) -> Table:
+    table = _TABLES.get(code)
+    if table is None:
+        raise CorruptStore(
+            f"journal entry {sequence} has rows of the table {_RESERVED.get(code, code)!r}, "
+            "which this version does not know"
+        )
+    return table
+
+
 def _decode_body(body: memoryview, sequence: int) -> WriteBatch:
     try:
         appends, puts, deletes = msgpack.unpackb(body, use_list=False)
         return WriteBatch(
             appends,
-            [(_TABLES[code], key, value) for code, key, value in puts],
-            [(_TABLES[code], key) for code, key in deletes],
+            [(_table(code, sequence), key, value) for code, key, value in puts],
+            [(_table(code, sequence), key) for code, key in deletes],
         )
+    except CorruptStore:
+        raise
     except Exception as error:
         raise CorruptStore(f"journal entry {sequence} cannot be read: {error}") from error
