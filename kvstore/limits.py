@@ -79,6 +79,13 @@ CHECKPOINT_SLICE_ROWS: Final = 100
 CHECKPOINT_PAUSE_S: Final = 0.001
 """For this long; without a pause when somebody waits for it."""
 
+UPGRADE_SLICE_ROWS: Final = 10_000
+"""An upgrade of the format commits after so many rows."""
+UPGRADE_SLICE_BYTES: Final = 4 * 1024 * 1024
+"""Or after so many bytes."""
+UPGRADE_SCAN_ROWS: Final = 64
+"""It reads so many at a time: each may be as large as a request."""
+
 RECORDED_SHAPES: Final = 1000
 """Different shapes of calls that --debug-record-calls tells apart; all more count as one."""
 RECORDED_SHAPE_CHARS: Final = 1000

@@ -6,7 +6,7 @@ when a commit waits for room. The thread also makes the journal's next segment a
     a checkpoint ends with   what the commits see
     success                  nothing
     MapFull                  MapFull, until the map has grown: the shell grows it
-    BackendFull              nothing while the journal has room, then BackendFull; tried again
+    BackendRefused           nothing while the journal has room, then the same; tried again
     anything else            CommitUncertain, for good
 """
 
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from kvstore.backend.interface import BackendFull, CommitUncertain, MapFull
+from kvstore.backend.interface import BackendRefused, CommitUncertain, MapFull
 from kvstore.errors import StoreError
 from kvstore.limits import (
     CHECKPOINT_BYTES,
@@ -35,7 +35,7 @@ class Checkpointer:
     def __init__(
         self, checkpoint: Callable[[], None], prepare: Callable[[], None], *, background: bool
     ) -> None:
-        """`checkpoint` and `prepare` raise what the table above says, or BackendFull.
+        """`checkpoint` and `prepare` raise what the table above says.
 
         Without `background` there is no thread and a checkpoint is made only by `run`.
         """
@@ -64,7 +64,7 @@ class Checkpointer:
     @property
     def has_failed(self) -> bool:
         """Is what LMDB holds unknown? Then there is no further checkpoint."""
-        return self._error is not None and not isinstance(self._error, MapFull | BackendFull)
+        return self._error is not None and not isinstance(self._error, MapFull | BackendRefused)
 
     def notice(self, pending_bytes: int, *, needs_segment: bool) -> None:
         """After each commit: so much came since the last checkpoint began."""
@@ -158,8 +158,7 @@ class Checkpointer:
                 self._checkpoint()
                 error = None
             except Exception as failure:
-                known = failure if isinstance(failure, StoreError) else None
-                error = known or CommitUncertain(repr(failure))
+                error = _as_store_error(failure)
         if error is not None and type(error) is not type(self._error):
             log.warning("a checkpoint failed, the journal keeps what it was to move: %s", error)
         with self._wake:
@@ -177,3 +176,11 @@ class Checkpointer:
         except Exception:  # the commit that needs it tries, too, and says what is wrong
             self._needs_segment = True
             self._not_before_s = time.monotonic() + HOUSEKEEPING_RETRY_S
+
+
+def _as_store_error(failure: Exception) -> StoreError:
+    if isinstance(failure, StoreError):
+        return failure
+    if isinstance(failure, MemoryError):  # LMDB tells its own; nothing was begun
+        return BackendRefused("there is no memory for a checkpoint")
+    return CommitUncertain(repr(failure))

@@ -12,6 +12,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendFull",
+    "BackendRefused",
     "CommitUncertain",
     "MapFull",
     "Row",
@@ -37,7 +38,13 @@ class BackendError(StoreError):
     message = "the backend failed"
 
 
-class BackendFull(BackendError):
+class BackendRefused(BackendError):
+    """The system refuses now what it may grant later; nothing was written."""
+
+    message = "the system refused the write"
+
+
+class BackendFull(BackendRefused):
     """The disk is full; nothing was written."""
 
     message = "the disk is full"
@@ -96,12 +103,19 @@ class Backend(Protocol):
     def commit(self, batch: WriteBatch) -> None:
         """Durable on return. One thread at a time.
 
-        Raises MapFull, BackendFull (nothing was written), CommitUncertain.
+        Raises MapFull, BackendRefused, BackendFull (nothing was written), CommitUncertain.
+        """
+        ...
+
+    def rewrite(self, batch: WriteBatch) -> None:
+        """Commit what may also put over rows of the log; before the first `commit` of an opening.
+
+        Raises as `commit`.
         """
         ...
 
     def grow(self) -> None:
-        """Make room after MapFull. No snapshot may be open."""
+        """Make room after MapFull. No snapshot may be open. Raises BackendRefused."""
         ...
 
     def trim(self) -> None:

@@ -28,6 +28,7 @@ from kvstore.backend.checkpointer import Checkpointer
 from kvstore.backend.interface import (
     BackendError,
     BackendFull,
+    BackendRefused,
     CommitUncertain,
     MapFull,
     Table,
@@ -35,9 +36,15 @@ from kvstore.backend.interface import (
 )
 from kvstore.backend.journal.disk import OUT_OF_SPACE, Disk
 from kvstore.backend.journal.entry import encode_body
-from kvstore.backend.journal.journal import Journal, Position
+from kvstore.backend.journal.journal import Journal
+from kvstore.backend.journal.legacy import (
+    FORMAT_2,
+    OLD_MARK_KEY,
+    remove_segments,
+    unpack_old_mark,
+)
 from kvstore.backend.journal.mark import MARK_KEY, Mark, pack_mark, unpack_mark
-from kvstore.backend.journal.replay import replay
+from kvstore.backend.journal.replay import Replayed, replay
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.backend.overlay import OverlaySnapshot, Stretch
 from kvstore.errors import OpenError, StoreError
@@ -81,24 +88,46 @@ class JournaledBackend:
             raise
 
     def _recover(self) -> None:
-        snapshot = self._lmdb.snapshot()
-        self._mark = unpack_mark(snapshot.get(Table.META, MARK_KEY))
-        snapshot.close()
-        stretch, self._pending_bytes = Stretch(), 0
         try:
-            self._replayed = replay(self._disk, self._mark)
-            for sequence, number, at, size, batch in self._replayed.batches:
-                stretch.add(batch, size, Position(sequence, number, at))
-            self._replayed.batches.clear()
-            if stretch.last is not None:
+            self._mark = self._read_mark()
+            self._replayed = replayed = replay(self._disk, self._mark)
+            stretch = _stretch_of(replayed)
+            if self._mark is not None and self._mark.is_open:
                 self._journal = self._open_journal()
         except OSError as error:
             raise OpenError(f"the journal cannot be read: {error}") from error
         self.stretches: tuple[Stretch, ...] = (stretch,)
         self._pending_bytes = stretch.size_bytes
         self._last_append = stretch.keys[-1] if stretch.keys else self._lmdb.last_append()
-        if stretch.last is not None:
-            self._begin()
+        if self._journal is not None:
+            self._begin(self._new_checkpointer())
+
+    def _read_mark(self) -> Mark | None:
+        """With a journal of format 2 taken over. Raises CorruptStore, OpenError, OSError."""
+        snapshot = self._lmdb.snapshot()
+        row, old_row = (snapshot.get(Table.META, key) for key in (MARK_KEY, OLD_MARK_KEY))
+        snapshot.close()
+        mark = unpack_mark(row)
+        if old_row is not None or mark is None:
+            old = replay(self._disk, unpack_old_mark(old_row), FORMAT_2)
+            if old_row is not None:
+                mark = self._take_over(_stretch_of(old))
+        remove_segments(self._disk)
+        return mark
+
+    def _take_over(self, stretch: Stretch) -> Mark:
+        """What only a journal of format 2 has goes to LMDB, with a closed mark of this format."""
+        mark, merged = Mark(os.urandom(16), 0, 0, 0, False), stretch.merged()
+        puts = [*merged.puts, pack_mark(mark)]
+        deletes = [*merged.deletes, (Table.META, OLD_MARK_KEY)]
+        while True:
+            try:
+                self._lmdb.move(merged.appends, puts, deletes, lambda: None)
+                return mark
+            except MapFull:
+                self._lmdb.grow()
+            except (BackendError, CommitUncertain) as error:
+                raise OpenError(f"the journal cannot be moved into LMDB: {error}") from error
 
     def __repr__(self) -> str:
         return f"JournaledBackend({self._lmdb!r}, {self._journal!r}, {list(self.stretches)})"
@@ -125,6 +154,14 @@ class JournaledBackend:
             self._failure = error
             raise
 
+    def rewrite(self, batch: WriteBatch) -> None:
+        """Past the journal."""
+        if self._checkpointer is not None:
+            raise BackendError("rows are rewritten only before the journal has commits")
+        with self._moving:
+            self._lmdb.rewrite(batch)
+            self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+
     def _check_writable(self) -> None:
         """Raises MapFull, CommitUncertain."""
         self._check_sound()
@@ -142,24 +179,30 @@ class JournaledBackend:
     def _commit_first(self, batch: WriteBatch) -> None:
         """LMDB must say that there is a journal before the journal has the first commit."""
         journal = self._need_journal()
-        is_resumed = self._mark is not None and self._replayed.tail is not None
-        at = self._mark.at if self._mark is not None and is_resumed else 0
-        mark = Mark(journal.journal_id, journal.sequence, journal.number, at, True)
-        with self._moving:
-            self._lmdb.commit(batch._replace(puts=[*batch.puts, pack_mark(mark)]))
-            self._mark = mark
-            self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
-        self._begin()
+        checkpointer = self._new_checkpointer()
+        mark = Mark(journal.journal_id, journal.last.sequence, journal.number, 0, True)
+        try:
+            with self._moving:
+                self._lmdb.commit(batch._replace(puts=[*batch.puts, pack_mark(mark)]))
+                self._mark = mark
+                self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+        except BaseException:
+            checkpointer.close()
+            raise
+        self._begin(checkpointer)
 
     def _append(self, batch: WriteBatch, checkpointer: Checkpointer) -> None:
         journal = self._journal
         assert journal is not None
-        body = encode_body(batch)
+        try:
+            body = encode_body(batch)
+        except MemoryError as error:
+            raise BackendRefused("there is no memory to encode a commit") from error
         if self._pending_bytes and self._pending_bytes + len(body) > JOURNAL_BYTES:
             checkpointer.run()
         try:
             position = journal.append(body)
-        except BackendFull:
+        except BackendRefused:
             if not self._pending_bytes:
                 raise
             checkpointer.run()  # it frees segments
@@ -185,7 +228,6 @@ class JournaledBackend:
         with self._moving:
             while self._mark is not None and self._mark.is_open:
                 self._check_sound()
-                self._need_journal()
                 try:
                     self._move_all(is_open=False)
                 except MapFull:
@@ -220,36 +262,38 @@ class JournaledBackend:
         except BackendFull:
             journal.shed()
             raise
-        except OSError as error:
-            raise CommitUncertain(f"the journal cannot be written: {error}") from error
 
     def _pause(self) -> None:
         if self._checkpointer is not None:
             self._checkpointer.pause()
 
     def _need_journal(self) -> Journal:
-        """Raises BackendFull, CommitUncertain."""
+        """Raises BackendRefused, BackendFull: no commit is in it yet."""
         if self._journal is None:
             try:
                 self._journal = self._open_journal()
             except OSError as error:
-                if error.errno in OUT_OF_SPACE:
-                    raise BackendFull(f"no room for the journal: {error}") from error
-                raise CommitUncertain(f"the journal cannot be written: {error}") from error
+                kind = BackendFull if error.errno in OUT_OF_SPACE else BackendRefused
+                raise kind(f"the journal could not be made: {error}") from error
         return self._journal
 
     def _open_journal(self) -> Journal:
         journal_id = os.urandom(16) if self._mark is None else self._mark.journal_id
         return Journal(self._disk, journal_id, self._replayed)
 
-    def _begin(self) -> None:
-        """From now on commits go to the journal."""
+    def _new_checkpointer(self) -> Checkpointer:
+        """Raises BackendRefused."""
         assert self._journal is not None
-        self._checkpointer = Checkpointer(
-            self.checkpoint, self._journal.prepare, background=self._background
-        )
+        try:
+            return Checkpointer(self.checkpoint, self._journal.prepare, background=self._background)
+        except RuntimeError as error:  # no thread can be started
+            raise BackendRefused(f"the checkpointer could not be started: {error}") from error
+
+    def _begin(self, checkpointer: Checkpointer) -> None:
+        """From now on commits go to the journal."""
+        self._checkpointer = checkpointer
         if self._pending_bytes:
-            self._checkpointer.notice(self._pending_bytes, needs_segment=False)
+            checkpointer.notice(self._pending_bytes, needs_segment=False)
 
     # -- the rest of Backend ---------------------------------------------------------------------
 
@@ -285,6 +329,14 @@ class JournaledBackend:
         if self._journal is not None:
             self._journal.close()
         self._lmdb.close()
+
+
+def _stretch_of(replayed: Replayed) -> Stretch:
+    stretch = Stretch()
+    for position, size, batch in replayed.batches:
+        stretch.add(batch, size, position)
+    replayed.batches.clear()
+    return stretch
 
 
 def settle_journal(path: str | os.PathLike[str]) -> None:

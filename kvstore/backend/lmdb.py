@@ -116,6 +116,8 @@ class LmdbBackend:
             size_bytes = sum(len(value) for _, value in batch.appends)
             raise self._failure(error, before, size_bytes) from error
 
+    rewrite = commit
+
     def move(
         self,
         appends: Mapping[bytes, bytes],

@@ -36,6 +36,8 @@ class MemoryBackend:
             self._size_bytes += len(key) + len(value)
             self._tables[table][key] = value
 
+    rewrite = commit
+
     def grow(self) -> None:
         return
 

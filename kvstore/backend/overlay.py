@@ -18,7 +18,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
 from kvstore.backend.interface import BackendError, Row, Table, WriteBatch
-from kvstore.backend.journal.journal import Position
+from kvstore.backend.journal.segment import Position
 from kvstore.backend.lmdb import LmdbSnapshot
 
 __all__ = ["Merged", "OverlaySnapshot", "Stretch", "StretchOwner"]

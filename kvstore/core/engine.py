@@ -494,7 +494,7 @@ class Engine:
         pace = _Pace()
         for start in range(0, len(found), 256):
             piece = found[start : start + 256]
-            records = self._reader.get_many([packed for packed, _ in piece])
+            records = self._reader.get_checked([packed for packed, _ in piece])
             for (packed, key), record in zip(piece, records, strict=True):
                 if pace.is_over(packed >> 32, len(record)):
                     return changes, packed >> 32

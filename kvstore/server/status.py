@@ -86,6 +86,7 @@ BY_TYPE: Final[dict[type[errors.StoreError], Code]] = {
     # The outcome of a write is open, as when etcd answers "request timed out".
     errors.StoreFailed: Code.UNAVAILABLE,
     errors.StoreClosed: Code.UNAVAILABLE,
+    errors.CorruptStore: Code.DATA_LOSS,
 }
 """The code of each error; a subclass that is not here has the code of its base.
 

@@ -11,6 +11,7 @@ from kvstore.errors import OpenError
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import FIRST_REVISION, recover
 from kvstore.store.rows import lease_key, lease_row, meta
+from kvstore.store.upgrade import check_format
 from kvstore.types import KeyValue
 
 __all__ = ["check_backend", "check_directory"]
@@ -19,11 +20,13 @@ __all__ = ["check_backend", "check_directory"]
 def check_directory(path: str) -> list[str]:
     """What is wrong in a data directory; [] when it is sound.
 
-    After a crash its journal is moved into LMDB, as any opening does. Raises OpenError when there
+    After a crash its journal is moved into LMDB and an older format is upgraded, as any opening
+    does. Raises OpenError when there
     is no store, DirectoryLocked when it is in use, CorruptStore when it cannot be opened.
     """
     backend = open_backend(path, create=False)
     try:
+        check_format(backend)
         return check_backend(backend)
     finally:
         backend.close()
@@ -85,6 +88,9 @@ class _LogChecker:
         packed = int.from_bytes(row_key, "big")
         main, sub, tombstone = unpack(packed)
         where = f"revision {main}.{sub}"
+        if not records.is_whole(record):
+            self.wrong.append(f"{where}: the checksum of the record is wrong")
+            return
         try:
             kv = records.decode(record)
         except Exception as error:

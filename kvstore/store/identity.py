@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvstore.backend.interface import Backend
-from kvstore.store.rows import check_format, meta, set_meta
+from kvstore.store.rows import meta, set_meta
+from kvstore.store.upgrade import check_format
 
 __all__ = ["Identity", "load_identity"]
 

@@ -7,15 +7,18 @@ from struct import Struct
 from kvstore.backend.interface import Backend, Snapshot, Table
 from kvstore.core.engine import Recovered
 from kvstore.core.mvcc.key_index import Entry, KeyIndex
-from kvstore.core.mvcc.record import HEAD_BYTES, key_of
+from kvstore.core.mvcc.record import HEAD_BYTES, is_whole, key_of
 from kvstore.core.mvcc.tree_index import TreeIndex
-from kvstore.store.rows import check_format, lease_row, meta
+from kvstore.store.damage import damaged_record
+from kvstore.store.rows import lease_row, meta
+from kvstore.store.upgrade import check_format
 
 __all__ = ["recover"]
 
 FIRST_REVISION = 1
 """Of an empty store; the first write gets 2."""
 _numbers = Struct("<qqqq").unpack_from
+_damaged = (0, -1, 0, 0)
 
 
 def recover(backend: Backend) -> Recovered:
@@ -50,7 +53,9 @@ def _scan(snapshot: Snapshot) -> tuple[dict[bytes, Entry], dict[bytes, int], int
     from_bytes = int.from_bytes
     for row_key, record in snapshot.rows(Table.LOG):
         packed = from_bytes(row_key, "big")
-        create, _, version, lease = _numbers(record)
+        create, mod, version, lease = _numbers(record) if is_whole(record) else _damaged
+        if mod != packed >> 32:
+            raise damaged_record(packed)
         size = record[size_at]
         key = record[key_at : key_at + size] if size < 0x80 else key_of(record)
         entry = entries.get(key)

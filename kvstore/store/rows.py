@@ -2,11 +2,14 @@
 
 table   key                              value
 log     revision, 12 bytes               record (kvstore.core.mvcc.record)
-lease   id, 8 bytes big-endian           msgpack [TTL in s]
-meta    b"meta:format"                   msgpack format number, 2
-        b"meta:compact"                  msgpack [scheduled revision, finished?]
-        b"meta:write_index"              msgpack count of write requests
-        b"meta:identity"                 msgpack [member id, cluster id, raft term]
+lease   id, 8 bytes big-endian           msgpack [TTL in s], its checksum
+meta    b"meta:format"                   msgpack format number, 3, and no checksum
+        b"meta:compact"                  msgpack [scheduled revision, finished?], its checksum
+        b"meta:write_index"              msgpack count of write requests, its checksum
+        b"meta:identity"                 msgpack [member id, cluster id, raft term], its checksum
+        b"meta:upgrade"                  where an upgrade from an older format stands
+
+A checksum is the CRC-32 of the key and of what stands before it, uint32 little-endian.
 """
 
 from __future__ import annotations
@@ -16,14 +19,38 @@ from typing import Any
 import msgpack
 
 from kvstore.backend.interface import Backend, Snapshot, Table, WriteBatch
+from kvstore.checksum import row_body, sealed_row
 from kvstore.core.engine import Batch
 from kvstore.core.mvcc.revision import to_bytes
 from kvstore.errors import CorruptStore
 
-__all__ = ["FORMAT", "check_format", "lease_key", "lease_row", "meta", "set_meta", "to_write_batch"]
+__all__ = [
+    "FORMAT_KEY",
+    "META_KEYS",
+    "UPGRADE_KEY",
+    "lease_key",
+    "lease_row",
+    "meta",
+    "meta_put",
+    "set_meta",
+    "to_write_batch",
+]
 
-FORMAT = 2
-"""1 had no journal: a version that knows only 1 must not open what the journal completes."""
+FORMAT_KEY = b"meta:format"
+UPGRADE_KEY = b"meta:upgrade"
+META_KEYS = frozenset(
+    {FORMAT_KEY, UPGRADE_KEY, b"meta:compact", b"meta:write_index", b"meta:identity"}
+)
+
+
+def _unsealed(key: bytes, value: bytes) -> Any:
+    """Raises CorruptStore."""
+    body = row_body(key, value)
+    if body is None:
+        raise CorruptStore(
+            f"the row {key!r} is damaged, its checksum is wrong: `kvstore check` says what else is"
+        )
+    return msgpack.unpackb(body)
 
 
 def lease_key(lease_id: int) -> bytes:
@@ -31,40 +58,26 @@ def lease_key(lease_id: int) -> bytes:
 
 
 def lease_row(key: bytes, value: bytes) -> tuple[int, int]:
-    """(id, TTL in s)."""
-    (ttl_s,) = msgpack.unpackb(value)
+    """(id, TTL in s). Raises CorruptStore."""
+    (ttl_s,) = _unsealed(key, value)
     return int.from_bytes(key, "big", signed=True), int(ttl_s)
 
 
 def meta(snapshot: Snapshot, name: str) -> Any:
-    """A meta row's value; None when it is not there."""
-    value = snapshot.get(Table.META, b"meta:" + name.encode())
-    return None if value is None else msgpack.unpackb(value)
+    """A meta row's value; None when it is not there. Raises CorruptStore."""
+    key = b"meta:" + name.encode()
+    value = snapshot.get(Table.META, key)
+    return None if value is None else _unsealed(key, value)
 
 
 def meta_put(name: str, value: object) -> tuple[Table, bytes, bytes]:
-    return Table.META, b"meta:" + name.encode(), msgpack.packb(value)
+    key = b"meta:" + name.encode()
+    return Table.META, key, sealed_row(key, msgpack.packb(value))
 
 
 def set_meta(backend: Backend, name: str, value: object) -> None:
     """Commit one meta row by itself; only while no shell has the backend."""
     backend.commit(WriteBatch(puts=[meta_put(name, value)]))
-
-
-def check_format(backend: Backend) -> None:
-    """Mark a new store, or one of format 1, with this format. Raises CorruptStore for others.
-
-    It is the first commit of an opening, which the backend keeps out of its journal.
-    """
-    snapshot = backend.snapshot()
-    found = meta(snapshot, "format")
-    snapshot.close()
-    if found is None or found == 1:
-        set_meta(backend, "format", FORMAT)
-    elif found != FORMAT:
-        raise CorruptStore(
-            f"the store has format {found}, this version reads formats 1 to {FORMAT}"
-        )
 
 
 def to_write_batch(batch: Batch) -> WriteBatch:
@@ -86,8 +99,9 @@ def to_write_batch(batch: Batch) -> WriteBatch:
         if decision.compacted is not None:
             puts.append(meta_put("compact", [decision.compacted, True]))
     for lease_id, ttl_s in leases.items():
+        key = lease_key(lease_id)
         if ttl_s is None:
-            deletes.append((Table.LEASE, lease_key(lease_id)))
+            deletes.append((Table.LEASE, key))
         else:
-            puts.append((Table.LEASE, lease_key(lease_id), msgpack.packb([ttl_s])))
+            puts.append((Table.LEASE, key, sealed_row(key, msgpack.packb([ttl_s]))))
     return WriteBatch(appends, puts, deletes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 
 from kvstore.backend.interface import BackendError, Table, WriteBatch
@@ -61,3 +62,9 @@ class TestEntry:
     def test_a_valid_entry_that_makes_no_sense_is_corrupt(self) -> None:
         with pytest.raises(CorruptStore, match="journal entry 3 cannot be read"):
             decode(memoryview(seal(b"\xc1", SALT, 3)), 0, SALT)
+
+    @pytest.mark.parametrize(("code", "name"), [(3, "'user'"), (6, "'sample'"), (99, "99")])
+    def test_a_table_of_a_later_version_is_refused_by_name(self, code: int, name: str) -> None:
+        for body in ([(), [(code, b"k", b"v")], ()], [(), (), [(code, b"k")]]):
+            with pytest.raises(CorruptStore, match=f"rows of the table {name}, which this"):
+                decode(memoryview(seal(msgpack.packb(body), SALT, 3)), 0, SALT)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from kvstore.backend import open_backend
@@ -20,9 +21,11 @@ from kvstore.backend.interface import (
     Table,
     WriteBatch,
 )
+from kvstore.backend.journal.mark import MARK_KEY
 from kvstore.backend.journal.segment import FIRST_ENTRY
 from kvstore.backend.journaled import JournaledBackend
 from kvstore.backend.lmdb import LmdbBackend
+from kvstore.checksum import sealed_row
 from kvstore.errors import CorruptStore, DirectoryLocked
 from tests.backend.commits import commits, dump, key, states_of
 from tests.support.power_cut import FullDisk
@@ -79,7 +82,7 @@ def refuse_as_full(*args: object) -> None:
 
 
 def segment(path: Path) -> Path:
-    return max(path.glob("journal-*"))
+    return max(path.glob("segment-*"))
 
 
 class TestLife:
@@ -116,7 +119,7 @@ class TestLife:
             backend.commit(record(2 * number + 1))
             assert len(dump(backend)[0]) == 2 * number
             backend.close()
-        assert len(list(tmp_path.glob("journal-*"))) <= 2
+        assert len(list(tmp_path.glob("segment-*"))) <= 2
 
     def test_a_crash_without_a_commit_after_the_first_is_no_damage(self, tmp_path: Path) -> None:
         copy = crashed(filled(tmp_path / "a", 1), tmp_path / "b")
@@ -143,7 +146,7 @@ class TestLife:
             backend.commit(record(number, 1000))
             if number % 10 == 0:
                 backend.checkpoint()
-        files = list(tmp_path.glob("journal-*")) + list(tmp_path.glob("spare-*"))
+        files = list(tmp_path.glob("segment-*")) + list(tmp_path.glob("spare-*"))
         assert len(files) <= 4 + 4
         assert len(dump(backend)[0]) == 199
         backend.close()
@@ -488,17 +491,17 @@ class TestDamage:
 
     def test_a_damaged_head_is_told(self, copy: Path) -> None:
         self.change(copy, 20, lambda byte: byte ^ 1)
-        self.refuse(copy, "the head of journal-000000000001 is damaged")
+        self.refuse(copy, "the head of segment-000000000001 is damaged")
 
     def test_a_segment_that_is_cut_short_is_told(self, copy: Path) -> None:
         segment(copy).write_bytes(b"")
-        self.refuse(copy, "journal-000000000001 is cut short: it has 0 bytes")
+        self.refuse(copy, "segment-000000000001 is cut short: it has 0 bytes")
 
     def test_a_missing_journal_is_told_unless_the_store_was_closed(
         self, copy: Path, tmp_path: Path
     ) -> None:
         segment(copy).unlink()
-        self.refuse(copy, "journal-000000000001 is missing: it may hold commits")
+        self.refuse(copy, "segment-000000000001 is missing: it may hold commits")
         segment(tmp_path / "source").unlink()
         backend = opened(tmp_path / "source")
         for number in (7, 8):
@@ -511,9 +514,9 @@ class TestDamage:
         self.refuse(copy, "belongs to another store")
 
     def test_a_renamed_segment_is_told(self, copy: Path) -> None:
-        segment(copy).rename(copy / "journal-000000000002")
-        (copy / "journal-000000000001").write_bytes((copy / "journal-000000000002").read_bytes())
-        self.refuse(copy, "journal-000000000002 is segment 1 of a journal")
+        segment(copy).rename(copy / "segment-000000000002")
+        (copy / "segment-000000000001").write_bytes((copy / "segment-000000000002").read_bytes())
+        self.refuse(copy, "segment-000000000002 is segment 1 of a journal")
 
     def test_a_missing_segment_in_the_middle_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -524,7 +527,7 @@ class TestDamage:
         for number in range(1, 20):
             backend.commit(record(number, 1000))
         copy = crashed(backend, tmp_path / "copy")
-        (copy / "journal-000000000002").unlink()
+        (copy / "segment-000000000002").unlink()
         self.refuse(copy, "a segment between 1 and .* is missing")
 
     def test_a_lost_end_of_a_segment_before_another_is_told(
@@ -536,9 +539,83 @@ class TestDamage:
         for number in range(1, 20):
             backend.commit(record(number, 1000))
         copy = crashed(backend, tmp_path / "copy")
-        first = copy / "journal-000000000001"
+        first = copy / "segment-000000000001"
         first.write_bytes(first.read_bytes()[:6000] + bytes(2192))
-        self.refuse(copy, "goes on with commit 4 after 1")
+        self.refuse(
+            copy,
+            "segment-000000000002 was made after commit 3, at offset 6192 of segment 1, and the "
+            "journal ends with commit 1, at offset 4096 of segment 1",
+        )
+
+    @pytest.mark.parametrize("size", [65_536, 131_071, 131_080, 262_144])
+    def test_a_segment_of_another_size_is_told(self, copy: Path, size: int) -> None:
+        data = segment(copy).read_bytes()
+        assert len(data) == 131_072
+        segment(copy).write_bytes(data[:size] + bytes(max(size - len(data), 0)))
+        how = "is cut short" if size < len(data) else "is longer than it was made"
+        self.refuse(copy, f"{how}: it has {size} bytes, its head says 131072")
+
+    def test_lost_commits_are_told_up_to_the_head_of_the_next_segment(self, tmp_path: Path) -> None:
+        """Though it has no commit of its own."""
+        backend = filled(tmp_path / "source", 5)
+        journal = backend._journal
+        assert journal is not None
+        journal.prepare()
+        backend.commit(record(6))
+        copy = crashed(backend, tmp_path / "copy")
+        first = copy / "segment-000000000001"
+        data = first.read_bytes()
+        salt = data[32:40]
+        ends = [at for at in range(FIRST_ENTRY, len(data), 8) if data[at : at + 8] == salt]
+        assert len(ends) == 5
+        first.write_bytes(data[: ends[3]] + bytes(len(data) - ends[3]))
+        self.refuse(copy, "segment-000000000002 was made after commit 4, .* ends with commit 3")
+        first.write_bytes(data[: ends[4]] + bytes(len(data) - ends[4]))
+        assert records_of(copy) == 5, "nothing else on the disk knows of commit 5"
+
+    def test_after_a_clean_end_the_journal_is_not_needed_whatever_is_wrong_with_it(
+        self, copy: Path, tmp_path: Path
+    ) -> None:
+        source = tmp_path / "source"
+        file = segment(source)
+        data = file.read_bytes()
+        damaged = (b"", data[:5000], data[:20] + b"x" + data[21:], data[:4200] + bytes(126_872))
+        for number, some in enumerate(damaged):
+            file.write_bytes(some)
+            assert records_of(source) == 6
+            shutil.copytree(source, tmp_path / str(number))
+            backend = opened(tmp_path / str(number))
+            backend.commit(record(7))
+            backend.commit(record(8))
+            assert records_of(crashed(backend, tmp_path / f"{number}-again")) == 8
+
+    def test_a_commit_behind_a_clean_end_is_told(self, copy: Path, tmp_path: Path) -> None:
+        """data.lmdb is a copy of an earlier time."""
+        old = (tmp_path / "source" / "data.lmdb").read_bytes()
+        backend = opened(tmp_path / "source")
+        backend.commit(record(7))
+        backend.commit(record(8))
+        again = crashed(backend, tmp_path / "again")
+        (again / "data.lmdb").write_bytes(old)
+        self.refuse(again, "holds commit 6, and data.lmdb was closed after commit 5")
+
+    def test_a_damaged_mark_is_told(self, copy: Path) -> None:
+        direct = LmdbBackend(copy)
+        snapshot = direct.snapshot()
+        row = snapshot.get(Table.META, MARK_KEY)
+        snapshot.close()
+        assert row is not None
+        direct.commit(WriteBatch(puts=[(Table.META, MARK_KEY, row[:20] + b"?" + row[21:])]))
+        direct.close()
+        self.refuse(copy, "the row about the journal is damaged: its checksum is wrong")
+
+    def test_the_position_of_a_replicated_log_is_refused(self, copy: Path) -> None:
+        body = msgpack.packb([bytes(16), 1, 1, 0, False, [bytes(16), 77, 0, b""]])
+        direct = LmdbBackend(copy)
+        row = sealed_row(MARK_KEY, body)
+        direct.commit(WriteBatch(puts=[(Table.META, MARK_KEY, row)]))
+        direct.close()
+        self.refuse(copy, "follows a replicated log, which this version does not know")
 
     def test_a_journal_older_than_lmdb_is_told(self, tmp_path: Path) -> None:
         backend = filled(tmp_path / "source", 6)
@@ -557,4 +634,4 @@ class TestDamage:
         old = (tmp_path / "a" / "data.lmdb").read_bytes()
         copy = crashed(filled(tmp_path / "a", 6), tmp_path / "copy")
         (copy / "data.lmdb").write_bytes(old)
-        self.refuse(copy, "data.lmdb knows of no journal, but journal-000000000001 holds commits")
+        self.refuse(copy, "data.lmdb knows of no journal, but segment-000000000001 holds commits")

@@ -72,6 +72,9 @@ class FaultyBackend:
     def snapshot(self) -> Snapshot:
         return self.inner.snapshot()
 
+    def rewrite(self, batch: WriteBatch) -> None:
+        self.inner.rewrite(batch)
+
     def grow(self) -> None:
         self.inner.grow()
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgpack
 
 from kvstore.backend.interface import BackendError, Table, WriteBatch
+from kvstore.checksum import checksum
 from kvstore.errors import CorruptStore
 
 __all__ = ["ALIGNMENT", "HEAD_BYTES", "Entry", "decode", "encode_body", "padded", "seal"]
@@ -32,9 +33,8 @@ _crc = Struct("<I")
 _CODES = {Table.LEASE: 1, Table.META: 2}
 _DELETE_CODES = {Table.LOG: 0, **_CODES}
 _TABLES = {code: table for table, code in _DELETE_CODES.items()}
-_SLICE_BYTES = 4096
-"""zlib gives up the interpreter for more than 5 KiB, which costs more than the sum of a few."""
-_MANY_SLICES_BYTES = 128 * 1024
+_RESERVED = {3: "user", 4: "role", 5: "alarm", 6: "sample", 7: "member"}
+"""Tables that a later version of this format may have."""
 
 
 class Entry(NamedTuple):
@@ -63,7 +63,7 @@ def padded(body_bytes: int) -> int:
 def seal(body: bytes, salt: bytes, sequence: int) -> bytes:
     """The entry, to be written in one piece."""
     fields = _fields.pack(salt, sequence, len(body))
-    crc = _crc.pack(_checksum(body, zlib.crc32(fields)))
+    crc = _crc.pack(checksum(body, zlib.crc32(fields)))
     return b"".join((fields, crc, body, bytes(-len(body) % ALIGNMENT)))
 
 
@@ -86,21 +86,25 @@ def decode(data: memoryview, at: int, salt: bytes) -> Entry | None:
     return Entry(sequence, _decode_body(body, sequence), at + padded(size))
 
 
+def _table(code: int, sequence: int) -> Table:
+    table = _TABLES.get(code)
+    if table is None:
+        raise CorruptStore(
+            f"journal entry {sequence} has rows of the table {_RESERVED.get(code, code)!r}, "
+            "which this version does not know"
+        )
+    return table
+
+
 def _decode_body(body: memoryview, sequence: int) -> WriteBatch:
     try:
         appends, puts, deletes = msgpack.unpackb(body, use_list=False)
         return WriteBatch(
             appends,
-            [(_TABLES[code], key, value) for code, key, value in puts],
-            [(_TABLES[code], key) for code, key in deletes],
+            [(_table(code, sequence), key, value) for code, key, value in puts],
+            [(_table(code, sequence), key) for code, key in deletes],
         )
+    except CorruptStore:
+        raise
     except Exception as error:
         raise CorruptStore(f"journal entry {sequence} cannot be read: {error}") from error
-
-
-def _checksum(body: bytes, crc: int) -> int:
-    if len(body) > _MANY_SLICES_BYTES:
-        return zlib.crc32(body, crc)
-    for at in range(0, len(body), _SLICE_BYTES):
-        crc = zlib.crc32(body[at : at + _SLICE_BYTES], crc)
-    return crc

@@ -1,4 +1,8 @@
-"""Where LMDB stands in the journal: a row of LMDB, committed together with what it speaks of."""
+"""Where LMDB stands in the journal: a row of LMDB, committed together with what it speaks of.
+
+The value is msgpack [journal id, sequence, segment, offset, is open, position in a replicated log]
+and a checksum. The last is nil: nothing writes it yet, and what says otherwise is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from typing import NamedTuple
 import msgpack
 
 from kvstore.backend.interface import Table
+from kvstore.backend.journal.segment import Position
+from kvstore.checksum import row_body, sealed_row
 from kvstore.errors import CorruptStore
 
 __all__ = ["MARK_KEY", "Mark", "pack_mark", "unpack_mark"]
 
-MARK_KEY = b"journal"
+MARK_KEY = b"mark"
 
 
 class Mark(NamedTuple):
@@ -25,17 +31,28 @@ class Mark(NamedTuple):
     is_open: bool
     """May the journal have more? Then it must be there."""
 
+    @property
+    def position(self) -> Position:
+        return Position(self.sequence, self.number, self.at)
+
 
 def pack_mark(mark: Mark) -> tuple[Table, bytes, bytes]:
     """As a put of a batch."""
-    return Table.META, MARK_KEY, msgpack.packb(tuple(mark))
+    return Table.META, MARK_KEY, sealed_row(MARK_KEY, msgpack.packb((*mark, None)))
 
 
 def unpack_mark(row: bytes | None) -> Mark | None:
     """Raises CorruptStore."""
     if row is None:
         return None
+    body = row_body(MARK_KEY, row)
+    if body is None:
+        raise CorruptStore("the row about the journal is damaged: its checksum is wrong")
     try:
-        return Mark(*msgpack.unpackb(row))
+        *fields, log_position = msgpack.unpackb(body)
+        mark = Mark(*fields)
     except Exception as error:
         raise CorruptStore(f"the row about the journal cannot be read: {error}") from error
+    if log_position is not None:
+        raise CorruptStore("the store follows a replicated log, which this version does not know")
+    return mark

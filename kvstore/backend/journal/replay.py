@@ -1,15 +1,29 @@
 """What a journal holds that LMDB lacks, read back after the end of a process.
 
 A commit is written by one call and synced before the next begins, so a crash leaves at most one
-entry that is not whole, and nothing behind it. Whatever else is wrong is damage:
+entry that is not whole, and nothing behind it. With m the segment of an open mark and t the one of
+the last whole entry (m, if there is none behind the mark), a crash leaves of the live segments
+
+    below m        any: LMDB has what they hold, and they lose their names in any order
+    m to t         all
+    above t        t+1, t+2, ... without a gap, none or some of them, no whole entry in any: made
+                   ahead, or too small for the commit that was cut short. An opening retires them
+                   from the highest down, each for good before the next, so that what is left when
+                   it is cut short is again such a run.
+
+Whatever else is wrong is damage:
 
     found                                            means
     an invalid entry, nothing valid behind it        the end; a commit that was never acknowledged
     an invalid entry, a valid one behind it          CorruptStore
     a sequence that is not the last plus one         CorruptStore
+    a head that was written after a later commit     CorruptStore: commits are missing
     a segment is missing, or its head is damaged     CorruptStore
+    a file whose size is not the one in its head     CorruptStore
     LMDB's last commit is not where the mark says    CorruptStore
-    no segment at all, and the mark is closed        the journal was removed: nothing is lost
+
+After a closed mark LMDB has everything: the segments are not needed, and whatever is wrong with
+them costs nothing. Only a commit that follows the mark is told, since data.lmdb is then too old.
 """
 
 from __future__ import annotations
@@ -20,7 +34,7 @@ from kvstore.backend.interface import WriteBatch
 from kvstore.backend.journal.disk import Disk
 from kvstore.backend.journal.entry import ALIGNMENT, decode
 from kvstore.backend.journal.mark import Mark
-from kvstore.backend.journal.segment import FIRST_ENTRY, Head, live_name, number_of, read_head
+from kvstore.backend.journal.segment import CURRENT, FIRST_ENTRY, NOTHING, Head, Layout, Position
 from kvstore.errors import CorruptStore
 
 __all__ = ["Replayed", "Tail", "replay"]
@@ -38,83 +52,121 @@ class Tail(NamedTuple):
 
 
 class Replayed:
-    __slots__ = ("batches", "live", "sequence", "tail", "unused")
+    __slots__ = ("above", "batches", "last", "old", "tail", "unused")
 
-    def __init__(self, sequence: int = 0, unused: list[int] | None = None) -> None:
-        self.sequence = sequence
+    def __init__(self, last: Position = NOTHING, *, unused: list[int] | None = None) -> None:
+        self.last = last
         """The last commit of all."""
-        self.batches: list[tuple[int, int, int, int, WriteBatch]] = []
-        """(sequence, segment, offset, size in bytes, batch) for what LMDB lacks, ascending."""
+        self.batches: list[tuple[Position, int, WriteBatch]] = []
+        """(position, size in bytes, batch) for what LMDB lacks, ascending."""
         self.tail: Tail | None = None
-        self.live: list[int] = []
-        """Segments up to the tail's that are needed."""
+        """None: no segment is gone on with."""
+        self.old: dict[int, int] = {}
+        """Segments below the tail's that are needed, with their sizes."""
+        self.above: list[int] = []
+        """Live segments behind the tail's, ascending: to be retired from the end."""
         self.unused = [] if unused is None else unused
-        """Segments with a live name that are not."""
+        """Other live segments that are not needed."""
 
 
-def replay(disk: Disk, mark: Mark | None) -> Replayed:
+def replay(disk: Disk, mark: Mark | None, layout: Layout = CURRENT) -> Replayed:
     """Reads only. Raises CorruptStore, OSError."""
-    found = [number_of(name) for name in disk.names()]
-    live = sorted(each[0] for each in found if each is not None and each[1])
+    live = layout.live_numbers(disk.names())
     if mark is None:
-        _check_unused(disk, live, "data.lmdb knows of no journal")
+        _check_unused(disk, live, layout)
         return Replayed(unused=live)
+    if not mark.is_open:
+        _check_closed(disk, live, mark, layout)
+        return Replayed(mark.position, unused=live)
     needed = [number for number in live if number >= mark.number]
     if not needed or needed[0] != mark.number:
-        if mark.is_open:
-            raise CorruptStore(
-                f"{live_name(mark.number)} is missing: it may hold commits that data.lmdb lacks"
-            )
-        _check_unused(disk, needed, f"{live_name(mark.number)} is missing")
-        return Replayed(mark.sequence, live)
+        raise CorruptStore(
+            f"{layout.live_name(mark.number)} is missing: it may hold commits that data.lmdb lacks"
+        )
     if needed[-1] - needed[0] != len(needed) - 1:
         raise CorruptStore(f"a segment between {needed[0]} and {needed[-1]} is missing")
-    return _Reader(disk, mark).read(needed, [number for number in live if number < mark.number])
+    replayed = _Reader(disk, mark, layout).read(needed)
+    replayed.unused = [number for number in live if number < mark.number]
+    return replayed
 
 
-def _check_unused(disk: Disk, numbers: list[int], why: str) -> None:
+def _check_unused(disk: Disk, numbers: list[int], layout: Layout) -> None:
     for number in numbers:
-        data = disk.read(live_name(number))
-        if decode(memoryview(data), FIRST_ENTRY, read_head(live_name(number), data).salt):
-            raise CorruptStore(f"{why}, but {live_name(number)} holds commits")
+        name = layout.live_name(number)
+        data = disk.read(name)
+        if decode(memoryview(data), FIRST_ENTRY, layout.read_head(name, data).salt):
+            raise CorruptStore(f"data.lmdb knows of no journal, but {name} holds commits")
+
+
+def _check_closed(disk: Disk, numbers: list[int], mark: Mark, layout: Layout) -> None:
+    for number in numbers:
+        name = layout.live_name(number)
+        data = disk.read(name)
+        try:
+            head = layout.read_head(name, data)
+        except CorruptStore:
+            continue
+        at, view = FIRST_ENTRY, memoryview(data)
+        while (entry := decode(view, at, head.salt)) is not None:
+            if head.journal_id != mark.journal_id:
+                raise CorruptStore(f"{name} belongs to another store")
+            if entry.sequence > mark.sequence:
+                raise CorruptStore(
+                    f"{name} holds commit {entry.sequence}, and data.lmdb was closed after "
+                    f"commit {mark.sequence}: they are of different times"
+                )
+            at = entry.end
 
 
 class _Reader:
-    def __init__(self, disk: Disk, mark: Mark) -> None:
-        self._disk, self._mark = disk, mark
-        self._replayed = Replayed(mark.sequence)
+    def __init__(self, disk: Disk, mark: Mark, layout: Layout) -> None:
+        self._disk, self._mark, self._layout = disk, mark, layout
+        self._replayed = Replayed(mark.position)
+        self._sizes: dict[int, int] = {}
 
-    def read(self, needed: list[int], below: list[int]) -> Replayed:
+    def read(self, needed: list[int]) -> Replayed:
         replayed = self._replayed
         for number in needed:
             self._read_segment(number)
         assert replayed.tail is not None
         last = replayed.tail.number
-        replayed.live = [number for number in needed if number <= last]
-        replayed.unused = below + [number for number in needed if number > last]
+        replayed.old = {number: self._sizes[number] for number in needed if number < last}
+        replayed.above = [number for number in needed if number > last]
         return replayed
 
     def _read_segment(self, number: int) -> None:
-        name, replayed, mark = live_name(number), self._replayed, self._mark
+        name, replayed, mark = self._layout.live_name(number), self._replayed, self._mark
         raw = self._disk.read(name)
-        data, head = memoryview(raw), read_head(name, raw)
+        data, head = memoryview(raw), self._layout.read_head(name, raw)
+        self._sizes[number] = len(raw)
         if head.journal_id != mark.journal_id:
             raise CorruptStore(f"{name} belongs to another store")
+        self._check_reached(name, head)
         at, last_at = FIRST_ENTRY, 0
         if number == mark.number and mark.at:
             at, last_at = self._end_of_marked(name, data, head), mark.at
         while (entry := decode(data, at, head.salt)) is not None:
-            if entry.sequence != replayed.sequence + 1:
+            if entry.sequence != replayed.last.sequence + 1:
                 raise CorruptStore(
-                    f"{name} goes on with commit {entry.sequence} after {replayed.sequence}"
+                    f"{name} goes on with commit {entry.sequence} after {replayed.last.sequence}"
                 )
-            replayed.batches.append((entry.sequence, number, at, entry.end - at, entry.batch))
-            replayed.sequence = entry.sequence
+            replayed.last = Position(entry.sequence, number, at)
+            replayed.batches.append((replayed.last, entry.end - at, entry.batch))
             at, last_at = entry.end, at
         _check_tail(name, raw, at, head.salt)
         if last_at or number == mark.number:
             last = raw[last_at:at] if last_at else b""
             replayed.tail = Tail(number, head.salt, len(raw), at, last)
+
+    def _check_reached(self, name: str, head: Head) -> None:
+        """All commits are there that were when a later segment's head was written."""
+        found, after = self._replayed.last, head.after
+        if found.sequence < after.sequence:
+            raise CorruptStore(
+                f"{name} was made after commit {after.sequence}, at offset {after.at} of segment "
+                f"{after.number}, and the journal ends with commit {found.sequence}, at offset "
+                f"{found.at} of segment {found.number}: what is between them is missing"
+            )
 
     def _end_of_marked(self, name: str, data: memoryview, head: Head) -> int:
         """Where the last entry ends that LMDB has."""

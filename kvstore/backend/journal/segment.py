@@ -1,14 +1,17 @@
 """A segment: one file of the journal, of a fixed size.
 
     offset  bytes
-    0       8      magic, b"kvjourn1"
+    0       8      magic, b"kvjourn3"
     8       16     journal id, the same in all segments and in LMDB
     24      8      number of the segment, uint64 little-endian
     32      8      salt of its entries, random
-    40      4      CRC-32 (zlib) of the forty bytes before
+    40      8      size of the file, uint64
+    48      24     the last commit that was durable when the head was written: its sequence, the
+                   segment and the offset where its entry begins, three uint64
+    72      4      CRC-32 (zlib) of the bytes before
     4096           entries, one behind the other
 
-`journal-NUMBER` is a live segment: its head is on the disk before the file gets that name, so a
+`segment-NUMBER` is a live segment: its head is on the disk before the file gets that name, so a
 live segment with a head that cannot be read is damage, never a crash. `spare-NUMBER` is a file that
 waits for its next use; what it holds means nothing.
 """
@@ -17,60 +20,112 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
 from kvstore.errors import CorruptStore
 
-__all__ = ["FIRST_ENTRY", "Head", "live_name", "number_of", "pack_head", "read_head", "spare_name"]
+__all__ = [
+    "CURRENT",
+    "FIRST_ENTRY",
+    "NOTHING",
+    "Head",
+    "Layout",
+    "Position",
+    "live_name",
+    "pack_head",
+    "spare_name",
+    "spare_number",
+]
 
 FIRST_ENTRY = 4096
 """A block of its own for the head, so that no entry's write touches the head's."""
-_LIVE, _SPARE = "journal-", "spare-"
-_MAGIC = b"kvjourn1"
-_fields = Struct("<8s16sQ8s")
+_LIVE, _SPARE = "segment-", "spare-"
+_MAGIC = b"kvjourn3"
+_fields = Struct("<8s16sQ8sQQQQ")
 _crc = Struct("<I")
+
+
+class Position(NamedTuple):
+    """Of a commit in the journal."""
+
+    sequence: int
+    number: int
+    """Of its segment."""
+    at: int
+    """Where its entry begins."""
+
+
+NOTHING = Position(0, 0, 0)
+"""Before the first commit."""
 
 
 class Head(NamedTuple):
     journal_id: bytes
     number: int
     salt: bytes
+    size_bytes: int
+    after: Position
+    """A commit that was durable when the head was written."""
 
 
-def live_name(number: int) -> str:
-    return f"{_LIVE}{number:012}"
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the segments of one format are named, and how their heads are read."""
+
+    prefix: str
+    read_head: Callable[[str, bytes], Head]
+    """(name, all bytes of the file) -> head; raises CorruptStore."""
+
+    def live_name(self, number: int) -> str:
+        return f"{self.prefix}{number:012}"
+
+    def live_numbers(self, names: list[str]) -> list[int]:
+        """Ascending."""
+        numbers = (_number(name, self.prefix) for name in names)
+        return sorted(number for number in numbers if number is not None)
+
+
+def _number(name: str, prefix: str) -> int | None:
+    digits = name.removeprefix(prefix)
+    return int(digits) if digits != name and digits.isdecimal() else None
 
 
 def spare_name(number: int) -> str:
     return f"{_SPARE}{number:012}"
 
 
-def number_of(name: str) -> tuple[int, bool] | None:
-    """(number, is it live) of a file name; None for other files."""
-    for prefix in (_LIVE, _SPARE):
-        digits = name.removeprefix(prefix)
-        if digits != name and digits.isdecimal():
-            return int(digits), prefix == _LIVE
-    return None
+def spare_number(name: str) -> int | None:
+    """None for other files."""
+    return _number(name, _SPARE)
 
 
-def pack_head(journal_id: bytes, number: int) -> tuple[bytes, bytes]:
+def pack_head(
+    journal_id: bytes, number: int, size_bytes: int, after: Position
+) -> tuple[bytes, bytes]:
     """(the head with a new salt, that salt)."""
     salt = os.urandom(8)
-    fields = _fields.pack(_MAGIC, journal_id, number, salt)
+    fields = _fields.pack(_MAGIC, journal_id, number, salt, size_bytes, *after)
     return fields + _crc.pack(zlib.crc32(fields)), salt
 
 
-def read_head(name: str, data: bytes) -> Head:
-    """Raises CorruptStore."""
+def _read_head(name: str, data: bytes) -> Head:
     if len(data) < FIRST_ENTRY:
         raise CorruptStore(f"{name} is cut short: it has {len(data)} bytes")
-    magic, journal_id, number, salt = _fields.unpack_from(data)
+    magic, journal_id, number, salt, size, *after = _fields.unpack_from(data)
     if magic != _MAGIC or _crc.unpack_from(data, _fields.size)[0] != zlib.crc32(
         data[: _fields.size]
     ):
         raise CorruptStore(f"the head of {name} is damaged")
     if name != live_name(number):
         raise CorruptStore(f"{name} is segment {number} of a journal: the file was renamed")
-    return Head(journal_id, number, salt)
+    if size != len(data):
+        how = "cut short" if len(data) < size else "longer than it was made"
+        raise CorruptStore(f"{name} is {how}: it has {len(data)} bytes, its head says {size}")
+    return Head(journal_id, number, salt, size, Position(*after))
+
+
+CURRENT = Layout(_LIVE, _read_head)
+live_name = CURRENT.live_name

@@ -1,14 +1,16 @@
 """A stored record: what the log holds of one write.
 
-    offset  0         8         16        24      32         36
-            create    mod       version   lease   value_at   mvccpb.KeyValue, protobuf-encoded
-            int64 LE  int64 LE  int64 LE  int64   uint32 LE
+    offset  0         8         16        24      32         36                          -4
+            create    mod       version   lease   value_at   mvccpb.KeyValue, protobuf   CRC-32
+            int64 LE  int64 LE  int64 LE  int64   uint32 LE                              uint32 LE
 
-The tail is the KeyValue exactly as a response carries it, fields in ascending order and zero
+The message is the KeyValue exactly as a response carries it, fields in ascending order and zero
 fields absent, so that a server splices it and never encodes it again. The head repeats its numbers
 at fixed places, because decoding varints in Python costs more than all the rest of a read;
 `value_at` is where the value's tag stands (the end of the version field). A tombstone is a record
-with zeros in its head, but for mod, and only the key in its tail, as in etcd.
+with zeros in its head, but for mod, and only the key in its message, as in etcd. The checksum is of
+all before it and stands last, so that one call sums it up together with the record: a whole record
+sums to a constant.
 """
 
 from __future__ import annotations
@@ -18,26 +20,35 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Final, Generic, TypeVar, overload
+from zlib import crc32
 
+from kvstore.checksum import RESIDUE, SMALL_BYTES, checksum
 from kvstore.types import KeyValue
 
 __all__ = [
+    "CRC_BYTES",
     "HEAD_BYTES",
     "KeyRecords",
     "Records",
     "WireSequence",
+    "are_whole",
     "decode",
     "encode",
     "encode_tombstone",
+    "is_whole",
     "key_of",
     "lease_of",
+    "numbers_of",
+    "sealed",
     "varint",
     "wire",
 ]
 
 HEAD: Final = Struct("<qqqqI")
 HEAD_BYTES: Final = HEAD.size
+CRC_BYTES: Final = 4
 _pack, _unpack = HEAD.pack, HEAD.unpack_from
+_pack_crc: Final = Struct("<I").pack
 _KEY_AT: Final = HEAD_BYTES + 1
 _TABLED: Final = 2048
 _REMEMBERED: Final = 8192
@@ -100,16 +111,32 @@ def encode(
     )
     numbers = _pack(create_revision, mod_revision, version, lease, HEAD_BYTES + len(head))
     if not value_bytes:
-        return b"%b%b\x30%b" % (numbers, head, varint(lease)) if lease else numbers + head
+        return sealed(b"%b%b\x30%b" % (numbers, head, varint(lease)) if lease else numbers + head)
     size = _SHORT[value_bytes] if value_bytes < _TABLED else varint(value_bytes)
     if lease:
-        return b"%b%b\x2a%b%b\x30%b" % (numbers, head, size, value, varint(lease))
-    return b"%b%b\x2a%b%b" % (numbers, head, size, value)
+        return sealed(b"%b%b\x2a%b%b\x30%b" % (numbers, head, size, value, varint(lease)))
+    record = b"%b%b\x2a%b%b" % (numbers, head, size, value)
+    return record + _pack_crc(crc32(record)) if value_bytes < SMALL_BYTES else sealed(record)
 
 
 def encode_tombstone(key: bytes, mod_revision: int) -> bytes:
     body = b"\x0a%b%b" % (varint(len(key)), key)
-    return _pack(0, mod_revision, 0, 0, HEAD_BYTES + len(body)) + body
+    return sealed(_pack(0, mod_revision, 0, 0, HEAD_BYTES + len(body)) + body)
+
+
+def sealed(record: bytes) -> bytes:
+    """A record that lacks its checksum, with it."""
+    return record + _pack_crc(checksum(record))
+
+
+def is_whole(record: bytes) -> bool:
+    """Is the checksum right?"""
+    return (crc32(record) if len(record) < SMALL_BYTES else checksum(record)) == RESIDUE
+
+
+def are_whole(records: Sequence[bytes]) -> bool:
+    """Are they all? A fifth of a microsecond for each of 100 bytes."""
+    return all(map(RESIDUE.__eq__, map(crc32, records)))
 
 
 def key_of(record: bytes) -> bytes:
@@ -132,7 +159,7 @@ def numbers_of(record: bytes) -> tuple[int, int, int, int]:
 
 
 def _value(record: bytes, at: int) -> bytes:
-    if at == len(record) or record[at] != 0x2A:
+    if at == len(record) - CRC_BYTES or record[at] != 0x2A:
         return b""
     size, start = _read_varint(record, at + 1)
     return record[start : start + size]
@@ -143,12 +170,12 @@ def decode(record: bytes) -> KeyValue:
     create, mod, version, lease, at = _unpack(record)
     size = record[_KEY_AT]
     key = record[_KEY_AT + 1 : _KEY_AT + 1 + size] if size < 0x80 else key_of(record)
-    if lease or at == len(record):
+    if lease or at == len(record) - CRC_BYTES:
         value = _value(record, at)
     elif record[at + 1] < 0x80:
-        value = record[at + 2 :]
+        value = record[at + 2 : -CRC_BYTES]
     elif record[at + 2] < 0x80:
-        value = record[at + 3 :]
+        value = record[at + 3 : -CRC_BYTES]
     else:
         value = _value(record, at)
     return KeyValue(key, value, create, mod, version, lease)
@@ -161,7 +188,7 @@ def _decode_key_only(record: bytes) -> KeyValue:
 
 def wire(record: bytes) -> bytes:
     """The protobuf body of the mvccpb.KeyValue."""
-    return record[HEAD_BYTES:]
+    return record[HEAD_BYTES:-CRC_BYTES]
 
 
 def _wire_key_only(record: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvstore.core.mvcc.record import HEAD_BYTES
+from kvstore.core.mvcc.record import CRC_BYTES, HEAD_BYTES
 from kvstore.server.convert.wire import field, key_value, key_value_bodies, number, prefix
 from kvstore.server.header import EMPTY_HEADER, revision_header
 from kvstore.server.method import EncodedParts
@@ -40,7 +40,7 @@ def range_response(header: bytes, result: RangeResult) -> bytes:
 
 def one_key_response(header: bytes, record: bytes) -> bytes:
     """A range that found one key, of its stored record."""
-    body = record[HEAD_BYTES:]
+    body = record[HEAD_BYTES:-CRC_BYTES]
     return b"%b%b%b\x20\x01" % (header, prefix(2, len(body)), body)
 
 
