@@ -64,7 +64,12 @@ from kvstore.server.transports.http2.frames import (
     unpack_head,
     window_update,
 )
-from kvstore.server.transports.http2.header_block import HeaderBlocks, Meaning, check_trailers
+from kvstore.server.transports.http2.header_block import (
+    HeaderBlocks,
+    Kept,
+    Meaning,
+    check_trailers,
+)
 from kvstore.server.transports.http2.stream import Stream
 
 __all__ = ["Connection", "Head", "Limits", "Sink"]
@@ -100,7 +105,7 @@ class Limits:
     """Stream errors."""
 
 
-class Head(Protocol):
+class Head(Kept, Protocol):
     """What the sink makes of the header fields of a request."""
 
     @property
