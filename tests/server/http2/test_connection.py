@@ -34,7 +34,7 @@ FIELDS = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/s/m")]
 
 
 class Head:
-    is_whole, content_length = True, None
+    is_whole, content_length, kept_bytes = True, None, 0
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields

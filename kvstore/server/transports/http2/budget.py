@@ -17,6 +17,10 @@ class Budget:
     def __repr__(self) -> str:
         return f"Budget({self._left:.0f} of {self._burst:.0f}, {self._per_s:.0f}/s)"
 
+    def give(self, tokens: float) -> None:
+        """For use that a peer makes of the connection; never above the burst."""
+        self._left = min(self._burst, self._left + tokens)
+
     def spend(self, now: float) -> bool:
         """Take a token; False when there is none. `now` in seconds, never going back."""
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s)

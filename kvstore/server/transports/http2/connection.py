@@ -64,7 +64,12 @@ from kvstore.server.transports.http2.frames import (
     unpack_head,
     window_update,
 )
-from kvstore.server.transports.http2.header_block import HeaderBlocks, Meaning, check_trailers
+from kvstore.server.transports.http2.header_block import (
+    HeaderBlocks,
+    Kept,
+    Meaning,
+    check_trailers,
+)
 from kvstore.server.transports.http2.stream import Stream
 
 __all__ = ["Connection", "Head", "Limits", "Sink"]
@@ -98,9 +103,17 @@ class Limits:
     """DATA without data, and PRIORITY, which is obsolete."""
     refused = (2_000, 100.0)
     """Stream errors."""
+    idle_frames = (20_000, 1_000.0)
+    """WINDOW_UPDATE, ACKs, GOAWAY, frames of unknown types, and what comes late on a stream."""
+    idle_frames_per_request = 20
+    """Each request lets the client send so many more of them."""
+    idle_frames_per_data = 10
+    """And each DATA frame that he is sent."""
+    idle_frames_per_byte = 1 / 512
+    """And what is in it: he may give it back in small pieces."""
 
 
-class Head(Protocol):
+class Head(Kept, Protocol):
     """What the sink makes of the header fields of a request."""
 
     @property
@@ -179,6 +192,9 @@ class Connection(Generic[H]):
         self._settings = Budget(*limits.settings)
         self._empty = Budget(*limits.empty_frames)
         self._faults = Budget(*limits.refused)
+        self._idle = Budget(*limits.idle_frames)
+        self._used = 0.0
+        """What the client may send of idle frames for the use that he made of the connection."""
         self._now = now
         self._greet()
 
@@ -224,6 +240,7 @@ class Connection(Generic[H]):
                 return 0
             at, self._is_greeted = len(PREFACE), True
         known, sink, arriving = self._headers.known, self._sink, self._arriving
+        per_request = self._limits.idle_frames_per_request
         while end - at >= HEAD_BYTES:
             size_kind, flags, stream_id = unpack_head(data, at)
             size = size_kind >> 8
@@ -246,6 +263,7 @@ class Connection(Generic[H]):
                     if stream_id != self.last_id + 2:
                         self._note_skipped(stream_id)
                     self.last_id = stream_id
+                    self._used += per_request
                     at = next_at
                     block = data[body:next_at]
                     head = known.get(block) or self._head(stream_id, block)
@@ -325,10 +343,20 @@ class Connection(Generic[H]):
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
                 if len(payload) < 8:
                     raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of 8 bytes at least")
+                self._on_idle_frame()
             case 8:  # WINDOW_UPDATE
                 self._on_window_update(stream_id, payload)
             case 9:  # CONTINUATION
                 self._on_continuation(flags, stream_id, payload)
+            case _:
+                self._on_idle_frame()
+
+    def _on_idle_frame(self) -> None:
+        """A frame that asks for nothing, and of which there is no need for many."""
+        self._idle.give(self._used)
+        self._used = 0.0
+        if not self._idle.spend(self._now):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames for nothing")
 
     # -- frames of streams -----------------------------------------------------------------------
 
@@ -385,6 +413,7 @@ class Connection(Generic[H]):
                     skipped = any(first <= stream_id <= last for first, last in self._skipped)
                     code = ErrorCode.PROTOCOL_ERROR if skipped else ErrorCode.STREAM_CLOSED
                     raise ConnectionFault(code, "HEADERS on a closed stream")
+                self._on_idle_frame()
                 return
             if stream.is_remote_closed:
                 raise StreamFault(ErrorCode.STREAM_CLOSED, "HEADERS after the end")
@@ -396,10 +425,12 @@ class Connection(Generic[H]):
             return
         if stream_id >= self.accepts_below:
             self._headers.fields(block)
+            self._on_idle_frame()
             return  # the client learns from our GOAWAY that it was not served
         if stream_id != self.last_id + 2:
             self._note_skipped(stream_id)
         self.last_id = stream_id
+        self._used += self._limits.idle_frames_per_request
         head = self._headers.known.get(block)
         if head is None:
             head = self._headers.request(block)
@@ -428,6 +459,7 @@ class Connection(Generic[H]):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
             if stream_id not in self._late and stream_id <= self.last_id:
                 raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+            self._on_idle_frame()
             return
         if stream.is_remote_closed:
             raise StreamFault(ErrorCode.STREAM_CLOSED, "DATA after the end")
@@ -478,6 +510,7 @@ class Connection(Generic[H]):
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
+        self._on_idle_frame()
         increment = _uint32(payload)[0] & _ID
         if not stream_id:
             if not increment:
@@ -509,6 +542,7 @@ class Connection(Generic[H]):
         if flags & ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an ACK with settings")
+            self._on_idle_frame()
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of no whole settings")
@@ -547,6 +581,7 @@ class Connection(Generic[H]):
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
         if flags & ACK:
+            self._on_idle_frame()
             if self.on_ack is not None:
                 self.on_ack(payload)
             return
@@ -591,6 +626,7 @@ class Connection(Generic[H]):
         ):
             self.window -= size
             stream.window -= size
+            self._used += self._limits.idle_frames_per_data
             self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
             self.out.append(data)
             return
@@ -643,7 +679,7 @@ class Connection(Generic[H]):
         return is_over and bool(self._blocked) and self.window > 0 and not self.is_congested
 
     def _pump(self, stream: Stream) -> None:
-        queue, most = stream.queue, self.max_frame_bytes
+        queue, most, limits = stream.queue, self.max_frame_bytes, self._limits
         assert queue is not None
         while queue and not self.is_congested and self.turn_bytes > 0:
             data = queue[0]
@@ -651,6 +687,7 @@ class Connection(Generic[H]):
             if size <= 0 and len(data):
                 return
             self.has_sent = True
+            self._used += limits.idle_frames_per_data + size * limits.idle_frames_per_byte
             self.turn_bytes -= size
             self.window -= size
             stream.window -= size

@@ -3,7 +3,8 @@
 A client sends the same block again and again, because what repeats stands in its dynamic table. So
 what a block means is remembered by its bytes, for as long as decoding leaves the table as it is:
 then the same bytes mean the same fields, and decoding them would change nothing. What fields mean
-is remembered as well, but for the one that varies.
+is remembered as well, but for the one that varies. Both are bounded in bytes: a list may have a
+megabyte, and nobody needs such a one twice.
 
 Blocks that are sent use no table at all: an answer is the same bytes on every connection.
 """
@@ -18,20 +19,43 @@ from kvstore.server.transports.http2.errors import StreamFault
 from kvstore.server.transports.http2.frames import ErrorCode
 from kvstore.server.transports.http2.hpack_decoder import Field, HpackDecoder
 
-__all__ = ["Fields", "HeaderBlocks", "Meaning", "check_request", "check_trailers", "encode_fields"]
+__all__ = [
+    "REMEMBERED_BYTES",
+    "Fields",
+    "HeaderBlocks",
+    "Kept",
+    "Meaning",
+    "check_request",
+    "check_trailers",
+    "encode_fields",
+]
 
 Fields = list[Field]
 """Header fields in order, pseudo-header fields among them."""
 
-T = TypeVar("T")
-
-_REMEMBERED: Final = 64
+REMEMBERED_BYTES: Final = 256 * 1024
+"""Of what one connection's blocks and fields mean; at the bound all is forgotten."""
+_LARGEST_REMEMBERED_BYTES: Final = REMEMBERED_BYTES // 8
+_MEANING_BYTES: Final = 1024
+"""What is kept of any request, however short."""
+_FIELD_BYTES: Final = 320
+"""What is kept of a field besides its name and its value, both of which are there twice."""
 _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 _CONNECTION_FIELDS: Final = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]")
+
+
+class Kept(Protocol):
+    """What fields mean; it is kept while it is remembered, and by each open stream."""
+
+    kept_bytes: int
+    """What it takes, set by HeaderBlocks."""
+
+
+T = TypeVar("T", bound=Kept)
 
 
 class Meaning(Protocol[T]):
@@ -56,6 +80,7 @@ class HeaderBlocks(Generic[T]):
         self._sink = sink
         self._decoder = HpackDecoder(max_list_bytes)
         self._by_fields: dict[tuple[Field, ...], T] = {}
+        self._fields_bytes = self._known_bytes = 0
         self.known: dict[bytes, T] = {}
         """What blocks mean while the dynamic table stays as it is; look here before `request`."""
 
@@ -67,7 +92,7 @@ class HeaderBlocks(Generic[T]):
         changes = self._decoder.changes
         fields = self._decoder.decode(block)
         if self._decoder.changes != changes:
-            self.known.clear()
+            self._forget_blocks()
         return fields
 
     def request(self, block: bytes) -> T:
@@ -76,10 +101,17 @@ class HeaderBlocks(Generic[T]):
         fields = self.fields(block)
         meaning = self._meaning(fields)
         if self._decoder.changes == changes:
-            if len(self.known) >= _REMEMBERED:
-                self.known.clear()
-            self.known[block] = meaning
+            size = len(block) + meaning.kept_bytes
+            if size <= _LARGEST_REMEMBERED_BYTES:
+                if self._known_bytes + size > REMEMBERED_BYTES // 2:
+                    self._forget_blocks()
+                self._known_bytes += size
+                self.known[block] = meaning
         return meaning
+
+    def _forget_blocks(self) -> None:
+        self.known.clear()
+        self._known_bytes = 0
 
     def _meaning(self, fields: Fields) -> T:
         varying = self._sink.varying
@@ -94,10 +126,19 @@ class HeaderBlocks(Generic[T]):
         if meaning is None:
             check_request(fields)
             meaning = self._sink.understand(fields)
-            if len(self._by_fields) >= _REMEMBERED:
-                self._by_fields.clear()
-            self._by_fields[key] = meaning
+            size = meaning.kept_bytes = _kept_bytes(fields)
+            if size <= _LARGEST_REMEMBERED_BYTES:
+                if self._fields_bytes + size > REMEMBERED_BYTES // 2:
+                    self._by_fields.clear()
+                    self._fields_bytes = 0
+                self._fields_bytes += size
+                self._by_fields[key] = meaning
         return meaning if value is None else self._sink.vary(meaning, value)
+
+
+def _kept_bytes(fields: Fields) -> int:
+    size = _MEANING_BYTES + _FIELD_BYTES * len(fields)
+    return size + 2 * sum(len(name) + len(value) for name, value in fields)
 
 
 def check_request(fields: Fields) -> None:

@@ -51,6 +51,7 @@ class CallHead:
         "is_grpc",
         "is_gzip",
         "is_whole",
+        "kept_bytes",
         "method",
         "parse",
         "refusal",
@@ -69,6 +70,7 @@ class CallHead:
         self.is_grpc = True
         """False: it has no content type at all, so it is no call but a request of plain HTTP."""
         self.is_whole = False
+        self.kept_bytes = 0
         self.timeout_s: float | None = None
         self.refusal: Refusal | None = None
         self.parse: Callable[[bytes], Message] | None = None
