@@ -52,7 +52,7 @@ def open(
         options: limits and clock; the defaults are etcd's.
 
     Raises:
-        DirectoryLocked: another process has it open.
+        DirectoryLocked: it is open already, in this process or another.
         CorruptStore: what is on disk breaks an invariant.
         OpenError: it cannot be opened for another reason.
     """
