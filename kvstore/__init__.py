@@ -15,51 +15,110 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kvstore import errors, types
     from kvstore.embedded import ops
-    from kvstore.embedded.aio import AsyncStore, aopen
+    from kvstore.embedded.aio import AsyncStore, AsyncView, aopen
     from kvstore.embedded.conditions import absent, create, lease, mod, present, value, version
-    from kvstore.embedded.sync import Store, open
-    from kvstore.embedded.watch import Batch
+    from kvstore.embedded.leases import AsyncHeldLease, HeldLease
+    from kvstore.embedded.plans import Swap, TxnBuilder
+    from kvstore.embedded.ranges import AsyncRange, Range
+    from kvstore.embedded.sync import Store, View, open
+    from kvstore.embedded.watch import AsyncWatch, Batch, Watch
     from kvstore.errors import (
         Compacted,
         Conflict,
+        CorruptStore,
+        DirectoryLocked,
+        DuplicateKey,
         FutureRevision,
         InvalidRequest,
+        InvalidSortOption,
+        KeyNotFound,
+        KeyNotProvided,
+        LeaseExists,
         LeaseNotFound,
+        LeaseProvided,
+        LeaseTtlTooLarge,
+        NoSpace,
         OpenError,
+        RequestTooLarge,
         StateError,
         StoreClosed,
         StoreError,
         StoreFailed,
+        TooManyOperations,
+        TooManyRequests,
+        ValueProvided,
         WatchCanceled,
     )
     from kvstore.store.options import StoreOptions
-    from kvstore.types import Compare, Event, EventType, KeyValue, Lease, Txn, TxnResult
+    from kvstore.types import (
+        CompactResult,
+        Compare,
+        DeleteRangeResult,
+        Event,
+        EventType,
+        KeyValue,
+        Lease,
+        LeaseStatus,
+        PutResult,
+        StoreStatus,
+        Txn,
+        TxnResult,
+    )
 
 __version__ = "0.1.0"
 """The only place of the version; the name of a distribution and its tag are made from it."""
 
 __all__ = [
+    "AsyncHeldLease",
+    "AsyncRange",
     "AsyncStore",
+    "AsyncView",
+    "AsyncWatch",
     "Batch",
+    "CompactResult",
     "Compacted",
     "Compare",
     "Conflict",
+    "CorruptStore",
+    "DeleteRangeResult",
+    "DirectoryLocked",
+    "DuplicateKey",
     "Event",
     "EventType",
     "FutureRevision",
+    "HeldLease",
     "InvalidRequest",
+    "InvalidSortOption",
+    "KeyNotFound",
+    "KeyNotProvided",
     "KeyValue",
     "Lease",
+    "LeaseExists",
     "LeaseNotFound",
+    "LeaseProvided",
+    "LeaseStatus",
+    "LeaseTtlTooLarge",
+    "NoSpace",
     "OpenError",
+    "PutResult",
+    "Range",
+    "RequestTooLarge",
     "StateError",
     "Store",
     "StoreClosed",
     "StoreError",
     "StoreFailed",
     "StoreOptions",
+    "StoreStatus",
+    "Swap",
+    "TooManyOperations",
+    "TooManyRequests",
     "Txn",
+    "TxnBuilder",
     "TxnResult",
+    "ValueProvided",
+    "View",
+    "Watch",
     "WatchCanceled",
     "absent",
     "aopen",
@@ -81,14 +140,21 @@ _MODULES = {
     "types": "kvstore.types",
 }
 _HOMES = {
-    "kvstore.embedded.aio": "AsyncStore aopen",
+    "kvstore.embedded.aio": "AsyncStore AsyncView aopen",
     "kvstore.embedded.conditions": "absent create lease mod present value version",
-    "kvstore.embedded.sync": "Store open",
-    "kvstore.embedded.watch": "Batch",
-    "kvstore.errors": "Compacted Conflict FutureRevision InvalidRequest LeaseNotFound OpenError "
-    "StateError StoreClosed StoreError StoreFailed WatchCanceled",
+    "kvstore.embedded.leases": "AsyncHeldLease HeldLease",
+    "kvstore.embedded.plans": "Swap TxnBuilder",
+    "kvstore.embedded.ranges": "AsyncRange Range",
+    "kvstore.embedded.sync": "Store View open",
+    "kvstore.embedded.watch": "AsyncWatch Batch Watch",
+    "kvstore.errors": "Compacted Conflict CorruptStore DirectoryLocked DuplicateKey FutureRevision "
+    "InvalidRequest InvalidSortOption KeyNotFound KeyNotProvided LeaseExists LeaseNotFound "
+    "LeaseProvided LeaseTtlTooLarge NoSpace OpenError RequestTooLarge StateError "
+    "StoreClosed StoreError StoreFailed TooManyOperations TooManyRequests ValueProvided "
+    "WatchCanceled",
     "kvstore.store.options": "StoreOptions",
-    "kvstore.types": "Compare Event EventType KeyValue Lease Txn TxnResult",
+    "kvstore.types": "CompactResult Compare DeleteRangeResult Event EventType KeyValue Lease "
+    "LeaseStatus PutResult StoreStatus Txn TxnResult",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

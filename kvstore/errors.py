@@ -23,7 +23,7 @@
     ├── StoreFailed               a commit's outcome is unknown: no more writes until reopened
     ├── StoreClosed               the store was closed
     └── OpenError                 a data directory cannot be opened
-        ├── DirectoryLocked           another process has it open
+        ├── DirectoryLocked           it is open already, in this process or another
         └── CorruptStore              what is on disk breaks an invariant
 
 The messages of InvalidRequest and StateError are etcd's own, letter for letter, because its clients
@@ -62,7 +62,10 @@ __all__ = [
 
 
 class StoreError(Exception):
-    """Base of every error of this package; `message` is what str() shows."""
+    """Base of every error of this package; `message` is what str() shows.
+
+    `args` are what the class was called with, so that each can be copied and pickled.
+    """
 
     message = "store error"
 
@@ -114,8 +117,11 @@ class Compacted(StateError):
     message = "etcdserver: mvcc: required revision has been compacted"
 
     def __init__(self, compact_revision: int = 0) -> None:
-        super().__init__()
+        super().__init__(compact_revision)
         self.compact_revision = compact_revision
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class FutureRevision(StateError):
@@ -149,16 +155,22 @@ class Conflict(StoreError):
     """
 
     def __init__(self, key: bytes, expected: int, actual: int) -> None:
-        super().__init__(f"key {key!r} is at revision {actual}, not {expected}")
+        super().__init__(key, expected, actual)
         self.key, self.expected, self.actual = key, expected, actual
+
+    def __str__(self) -> str:
+        return f"key {self.key!r} is at revision {self.actual}, not {self.expected}"
 
 
 class WatchCanceled(StoreError):
     """A watch ended; `compact_revision` is not 0 when the history it needed was compacted."""
 
     def __init__(self, reason: str, compact_revision: int = 0) -> None:
-        super().__init__(reason or Compacted.message)
+        super().__init__(reason, compact_revision)
         self.reason, self.compact_revision = reason, compact_revision
+
+    def __str__(self) -> str:
+        return self.reason or Compacted.message
 
 
 class StoreFailed(StoreError):

@@ -7,12 +7,41 @@ import inspect
 import pytest
 
 import kvstore
+from kvstore import errors
 from kvstore.embedded import conditions, ops
 from kvstore.embedded.aio import AsyncView
 from kvstore.embedded.leases import AsyncHeldLease, HeldLease
 from kvstore.embedded.ranges import AsyncRange, Range
 from kvstore.embedded.sync import View
 from kvstore.embedded.watch import AsyncWatch, Watch
+
+NAMED_BY_THE_API = [
+    "AsyncHeldLease",
+    "AsyncRange",
+    "AsyncStore",
+    "AsyncView",
+    "AsyncWatch",
+    "Batch",
+    "CompactResult",
+    "Compare",
+    "DeleteRangeResult",
+    "Event",
+    "EventType",
+    "HeldLease",
+    "KeyValue",
+    "Lease",
+    "LeaseStatus",
+    "PutResult",
+    "Range",
+    "Store",
+    "StoreOptions",
+    "StoreStatus",
+    "Swap",
+    "TxnBuilder",
+    "TxnResult",
+    "View",
+    "Watch",
+]
 
 PAIRS = [
     (kvstore.Store, kvstore.AsyncStore),
@@ -32,6 +61,10 @@ class TestExports:
     def test_each_name_is_there(self, name: str) -> None:
         assert getattr(kvstore, name) is not None
         assert name in dir(kvstore)
+
+    @pytest.mark.parametrize("name", [*errors.__all__, *NAMED_BY_THE_API])
+    def test_what_the_api_answers_with_and_raises_is_among_them(self, name: str) -> None:
+        assert name in kvstore.__all__
 
     def test_the_list_is_sorted_and_without_repetition(self) -> None:
         assert sorted(set(kvstore.__all__)) == kvstore.__all__

@@ -277,6 +277,10 @@ def _lock(directory: Path) -> Any:
         file.seek(0)
         holder = file.read().strip()
         file.close()
+        if holder == str(os.getpid()):
+            raise DirectoryLocked(
+                f"{directory} is open in this process already: close that store, or share it"
+            ) from None
         by = f" (process {holder})" if holder else ""
         raise DirectoryLocked(f"{directory} is in use by another process{by}") from None
     file.truncate(0)

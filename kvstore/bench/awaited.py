@@ -17,7 +17,7 @@ class CallFailed(Exception):
     """A call did not end well; `status` says how."""
 
     def __init__(self, status: Status) -> None:
-        super().__init__(str(status))
+        super().__init__(status)
         self.status = status
 
 

@@ -16,8 +16,11 @@ class RemoteError(StoreError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(code, message)
         self.code, self.message = code, message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
 
 
 _KNOWN: tuple[type[StoreError], ...] = (

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from kvstore.backend import open_backend
 from kvstore.embedded import ops, plans
-from kvstore.embedded.base import Durability, Handle, fsync_of
+from kvstore.embedded.arguments import check_flag, int64
+from kvstore.embedded.base import Durability, Handle, fsync_of, options_of, path_of
 from kvstore.embedded.leases import AsyncHeldLease, AsyncKeeper
 from kvstore.embedded.ops import Key, LeaseLike, Value
 from kvstore.embedded.plans import Plan, Swap, T, TxnBuilder
@@ -34,7 +35,6 @@ from kvstore.types import (
     PutResult,
     RangeOp,
     RangeResult,
-    Txn,
     TxnResult,
 )
 
@@ -42,21 +42,19 @@ __all__ = ["AsyncStore", "AsyncView", "Opening", "aopen"]
 
 
 def aopen(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str],
     *,
     durability: Durability = "power-loss",
     options: StoreOptions | None = None,
 ) -> Opening:
     """As `open`, on the running loop: `async with aopen(path)`, or `db = await aopen(path)`."""
-    return Opening(path, durability, options or StoreOptions())
+    return Opening(path_of(path), durability, options_of(options))
 
 
 class Opening:
     """A store about to be opened: await it, or enter it and have it closed at the end."""
 
-    def __init__(
-        self, path: str | os.PathLike[str], durability: Durability, options: StoreOptions
-    ) -> None:
+    def __init__(self, path: str, durability: Durability, options: StoreOptions) -> None:
         self._path, self._durability, self._options = path, durability, options
         self._store: AsyncStore | None = None
 
@@ -77,14 +75,13 @@ class Opening:
             await self._store.close()
 
     async def _open(self) -> AsyncStore:
-        text = os.fspath(self._path)
-        backend = open_backend(text, fsync=fsync_of(text, self._durability))
+        backend = open_backend(self._path, fsync=fsync_of(self._path, self._durability))
         try:
             shell = await LoopStore.open(backend, options=self._options)
         except BaseException:
             backend.close()
             raise
-        return AsyncStore(shell, text)
+        return AsyncStore(shell, self._path)
 
 
 class AsyncStore(Handle[LoopStore]):
@@ -100,14 +97,15 @@ class AsyncStore(Handle[LoopStore]):
 
     async def get(self, key: Key, revision: int = 0) -> KeyValue | None:
         """As Store.get."""
-        return self._live().get(ops.single_key(key), revision)
+        return self._live().get(ops.single_key(key), int64(revision, "revision", 0))
 
     def range(
         self,
-        start: Key | None = None,
+        key: Key | None = None,
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         revision: int = 0,
         limit: int = 0,
         reverse: bool = False,
@@ -115,10 +113,11 @@ class AsyncStore(Handle[LoopStore]):
     ) -> AsyncRange:
         """As Store.range; iterate the answer with `async for`."""
         op = ops.range(
-            start,
+            key,
             end,
             prefix=prefix,
-            revision=revision or self.revision,
+            from_=from_,
+            revision=int64(revision, "revision", 0) or self.revision,
             limit=limit,
             reverse=reverse,
             keys_only=keys_only,
@@ -174,12 +173,15 @@ class AsyncStore(Handle[LoopStore]):
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         if_revision: int | None = None,
         prev_kv: bool = False,
     ) -> DeleteRangeResult:
         """As Store.delete."""
         return await self._run(
-            plans.delete(key, end, prefix=prefix, if_revision=if_revision, prev_kv=prev_kv)
+            plans.delete(
+                key, end, prefix=prefix, from_=from_, if_revision=if_revision, prev_kv=prev_kv
+            )
         )
 
     async def compare_and_swap(
@@ -195,6 +197,7 @@ class AsyncStore(Handle[LoopStore]):
         retries: int = plans.UPDATE_RETRIES,
     ) -> KeyValue | None:
         """As Store.update; `fn` is a plain function."""
+        retries = int64(retries, "retries", 0)
         while True:
             try:
                 return await self._run(plans.update(key, await self.get(key), fn))
@@ -214,11 +217,15 @@ class AsyncStore(Handle[LoopStore]):
 
     def if_(self, *compares: Compare) -> TxnBuilder[Awaitable[TxnResult]]:
         """As Store.if_; await the `commit()`."""
-        return TxnBuilder[Awaitable[TxnResult]](lambda txn: self._live().txn(txn), Txn(compares))
+        return TxnBuilder[Awaitable[TxnResult]](
+            lambda txn: self._live().txn(txn), ops.txn(compares)
+        )
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
         """As Store.compact."""
-        return await self._live().compact(revision, physical=physical)
+        return await self._live().compact(
+            plans.mark(revision, physical=physical), physical=physical
+        )
 
     # --- watching
 
@@ -228,11 +235,12 @@ class AsyncStore(Handle[LoopStore]):
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         since: int = 0,
         prev_kv: bool = False,
     ) -> AsyncWatch:
         """As Store.watch, for `async with` and `async for`."""
-        keys = ops.selection(key, end, prefix=prefix)
+        keys = ops.selection(key, end, prefix=prefix, from_=from_)
         request = plans.watch(keys, since, self.revision, prev_kv=prev_kv)
         return AsyncWatch(self._live().watch_stream(), request, self._live)
 
@@ -249,7 +257,7 @@ class AsyncStore(Handle[LoopStore]):
 
     async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
         """As Store.lease_grant."""
-        return await self._live().lease_grant(ttl_s, lease_id)
+        return await self._live().lease_grant(*plans.grant(ttl_s, lease_id))
 
     async def lease_revoke(self, lease: LeaseLike) -> int:
         """As Store.lease_revoke."""
@@ -261,6 +269,7 @@ class AsyncStore(Handle[LoopStore]):
 
     async def lease_time_to_live(self, lease: LeaseLike, *, keys: bool = False) -> LeaseStatus:
         """As Store.lease_time_to_live."""
+        check_flag(keys, "keys")
         return await self._live().lease_time_to_live(ops.lease_id(lease), keys=keys)
 
     # --- life
@@ -325,19 +334,21 @@ class AsyncView:
 
     def range(
         self,
-        start: Key | None = None,
+        key: Key | None = None,
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         limit: int = 0,
         reverse: bool = False,
         keys_only: bool = False,
     ) -> AsyncRange:
         """As Store.range."""
         return self._store.range(
-            start,
+            key,
             end,
             prefix=prefix,
+            from_=from_,
             revision=self.revision,
             limit=limit,
             reverse=reverse,

@@ -12,9 +12,10 @@ from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from kvstore.backend import MEMORY
 from kvstore.errors import InvalidRequest, StoreClosed
+from kvstore.store.options import StoreOptions
 from kvstore.types import StoreStatus
 
-__all__ = ["Durability", "Handle", "Shell", "fsync_of"]
+__all__ = ["Durability", "Handle", "Shell", "fsync_of", "options_of", "path_of"]
 
 Durability: TypeAlias = Literal["power-loss", "process-crash"]
 """What an acknowledged write survives; the first includes the second."""
@@ -88,6 +89,28 @@ class Handle(Generic[S]):
         if self._closed:
             raise StoreClosed(f"the store at {self.path!r} is closed")
         return self._shell
+
+
+def path_of(path: str | bytes | os.PathLike[str]) -> str:
+    """The path as text.
+
+    Raises:
+        InvalidRequest: it is empty, which would be the working directory.
+        TypeError: it is none.
+    """
+    text = os.fsdecode(path)
+    if not text:
+        raise InvalidRequest("the path of a store is empty")
+    return text
+
+
+def options_of(options: StoreOptions | None) -> StoreOptions:
+    """Raises TypeError for anything but StoreOptions and None, which gives the defaults."""
+    if options is None:
+        return StoreOptions()
+    if not isinstance(options, StoreOptions):
+        raise TypeError(f"options are kvstore.StoreOptions, not {options!r}")
+    return options
 
 
 def fsync_of(path: str, durability: Durability) -> bool:

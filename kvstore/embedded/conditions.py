@@ -14,7 +14,11 @@ without keys is looked at as one absent key: its numbers are 0, and no `value` c
 
 from __future__ import annotations
 
-from kvstore.embedded.ops import Key, interval, lease_id, single_key, to_bytes
+from operator import index
+from typing import SupportsIndex
+
+from kvstore.embedded.arguments import check_flag
+from kvstore.embedded.ops import Key, lease_id, selection, to_bytes
 from kvstore.errors import InvalidRequest
 from kvstore.keys import KeyRange
 from kvstore.types import Compare, CompareResult, CompareTarget
@@ -69,15 +73,18 @@ class NumberTerm(_Term):
     __slots__ = ()
 
     def __le__(self, operand: int) -> Compare:
-        return self._compare(CompareResult.LESS, operand + 1)
+        return self._compare(CompareResult.LESS, self._number(operand) + 1)
 
     def __ge__(self, operand: int) -> Compare:
-        return self._compare(CompareResult.GREATER, operand - 1)
+        return self._compare(CompareResult.GREATER, self._number(operand) - 1)
 
     def _operand(self, operand: object) -> int | bytes:
-        if not isinstance(operand, int):
+        return self._number(operand)
+
+    def _number(self, operand: object) -> int:
+        if isinstance(operand, bool) or not isinstance(operand, SupportsIndex):
             raise InvalidRequest(f"{self!r} is compared with a whole number, not {operand!r}")
-        return operand
+        return index(operand)
 
 
 class ValueTerm(_Term):
@@ -137,6 +144,6 @@ def present(key: Key, end: Key | None = None, *, prefix: bool = False) -> Compar
 
 def _keys(key: Key, end: Key | None, *, prefix: bool) -> KeyRange:
     """Raises KeyNotProvided for an empty single key, InvalidRequest for a prefix with an end."""
-    if prefix:
-        return interval(None, end, prefix=key)
-    return KeyRange(single_key(key)) if end is None else interval(key, end)
+    check_flag(prefix, "prefix")
+    raw = to_bytes(key)
+    return selection(end=end, prefix=raw) if prefix else selection(raw, end)

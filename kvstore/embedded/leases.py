@@ -19,7 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from kvstore.errors import InvalidRequest, LeaseNotFound, StoreClosed, StoreError
+from kvstore.embedded.arguments import int64
+from kvstore.errors import LeaseNotFound, StoreClosed, StoreError
 from kvstore.types import Lease
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ class _Held:
     """The state of one held lease; a keeper renews it while it is `alive`."""
 
     def __init__(self, ttl_s: int, lease_id: int) -> None:
-        if ttl_s < 1:
-            raise InvalidRequest(f"a lease lives for at least one second, not {ttl_s}")
-        self._wanted_ttl_s, self._wanted_id = ttl_s, lease_id
+        self._wanted_ttl_s = int64(ttl_s, "ttl_s", 1)
+        self._wanted_id = int64(lease_id, "lease_id")
         self._granted: Lease | None = None
         self._lost = False
         self._left = False

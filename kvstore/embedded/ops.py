@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
+from kvstore.embedded.arguments import check_flag, compares_of, int64, ops_of, to_bytes
 from kvstore.errors import InvalidRequest, KeyNotProvided
-from kvstore.keys import ALL_KEYS, FROM_KEY, KeyRange
+from kvstore.keys import FROM_KEY, KeyRange
 from kvstore.types import Compare, DeleteRangeOp, Op, PutOp, RangeOp, SortOrder, SortTarget, Txn
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "Value",
     "delete",
     "get",
-    "interval",
     "lease_id",
     "put",
     "range",
@@ -52,34 +52,40 @@ def get(key: Key, *, revision: int = 0, keys_only: bool = False) -> RangeOp:
 
     Raises:
         KeyNotProvided: the key is empty.
+        InvalidRequest: a negative revision.
+        TypeError: an argument of another type.
     """
-    return RangeOp(KeyRange(single_key(key)), revision=revision, keys_only=keys_only)
+    check_flag(keys_only, "keys_only")
+    at = int64(revision, "revision", 0)
+    return RangeOp(KeyRange(single_key(key)), revision=at, keys_only=keys_only)
 
 
 def range(
-    start: Key | None = None,
+    key: Key | None = None,
     end: Key | None = None,
     *,
     prefix: Key | None = None,
+    from_: Key | None = None,
     revision: int = 0,
     limit: int = 0,
     reverse: bool = False,
     keys_only: bool = False,
 ) -> RangeOp:
-    """Read the keys of an interval in key order, descending when `reverse`.
+    """Read what `selection` says, in key order, descending when `reverse`.
 
-    Args: as `interval`; `limit` 0 is no limit, `revision` 0 the newest.
+    Args: as `selection`; `limit` 0 is no limit, `revision` 0 the newest.
 
-    Raises:
-        InvalidRequest: `prefix` together with `start` or `end`, or a negative number.
+    Raises: as `selection`, and
+        InvalidRequest: a negative number.
+        TypeError: an argument of another type.
     """
-    if limit < 0 or revision < 0:
-        raise InvalidRequest(f"limit {limit} and revision {revision} must not be negative")
+    check_flag(reverse, "reverse")
+    check_flag(keys_only, "keys_only")
     order = SortOrder.DESCEND if reverse else SortOrder.NONE
     return RangeOp(
-        interval(start, end, prefix=prefix),
-        limit=limit,
-        revision=revision,
+        selection(key, end, prefix=prefix, from_=from_),
+        limit=int64(limit, "limit", 0),
+        revision=int64(revision, "revision", 0),
         sort_order=order,
         sort_target=SortTarget.KEY,
         keys_only=keys_only,
@@ -91,7 +97,9 @@ def put(key: Key, value: Value, *, lease: LeaseLike = 0, prev_kv: bool = False) 
 
     Raises:
         KeyNotProvided: the key is empty.
+        TypeError: an argument of another type.
     """
+    check_flag(prev_kv, "prev_kv")
     return PutOp(single_key(key), to_bytes(value), lease_id(lease), prev_kv)
 
 
@@ -100,62 +108,63 @@ def delete(
     end: Key | None = None,
     *,
     prefix: Key | None = None,
+    from_: Key | None = None,
     prev_kv: bool = False,
 ) -> DeleteRangeOp:
-    """Delete one key, the keys of [key, end), or all keys with a prefix.
+    """Delete what `selection` says.
 
-    Raises:
-        InvalidRequest: none of the three, or `prefix` together with another. To delete everything
-            say so: `prefix=""`.
-        KeyNotProvided: the key is empty.
+    Raises: as `selection`, and
+        InvalidRequest: nothing is named. To delete everything say so: `prefix=""`.
+        TypeError: an argument of another type.
     """
-    if key is None and end is None and prefix is None:
+    if key is None and end is None and prefix is None and from_ is None:
         raise InvalidRequest("name what to delete: a key, an interval or a prefix")
-    return DeleteRangeOp(selection(key, end, prefix=prefix), prev_kv)
+    check_flag(prev_kv, "prev_kv")
+    return DeleteRangeOp(selection(key, end, prefix=prefix, from_=from_), prev_kv)
 
 
 def txn(
     compares: Sequence[Compare] = (), success: Sequence[Op] = (), failure: Sequence[Op] = ()
 ) -> Txn:
-    """A transaction, also as an operation inside another one."""
-    return Txn(tuple(compares), tuple(success), tuple(failure))
-
-
-def interval(
-    start: Key | None = None, end: Key | None = None, *, prefix: Key | None = None
-) -> KeyRange:
-    """The keys from `start` (inclusive) to `end` (exclusive), or those with a prefix.
-
-    Args:
-        start: first key; None or empty: from the first one on.
-        end: first key not included; None: to the last one.
-        prefix: instead of both; empty: every key.
+    """A transaction, also as an operation inside another one.
 
     Raises:
-        InvalidRequest: `prefix` together with `start` or `end`.
+        TypeError: something in it is no condition or no operation.
     """
-    if prefix is not None:
-        if start is not None or end is not None:
-            raise InvalidRequest("give a prefix or the ends of an interval, not both")
-        return KeyRange.prefix(to_bytes(prefix))
-    first = to_bytes(start) if start is not None else b""
-    return _between(first or FROM_KEY, end)
+    return Txn(compares_of(compares), ops_of(success), ops_of(failure))
 
 
 def selection(
-    key: Key | None = None, end: Key | None = None, *, prefix: Key | None = None
+    key: Key | None = None,
+    end: Key | None = None,
+    *,
+    prefix: Key | None = None,
+    from_: Key | None = None,
 ) -> KeyRange:
-    """One key, the interval [key, end), the keys with a prefix, or (nothing given) all keys.
+    """Which keys: what `range`, `watch` and `delete` mean by the same arguments.
+
+    Args:
+        key: this one key; with `end` the first one of several.
+        end: first key not included.
+        prefix: instead of the others, all keys that begin with it; empty: every key.
+        from_: instead of `key`, all keys from this one on, up to `end` if that is given; empty:
+            from the first one on. With nothing named at all it is every key.
 
     Raises:
-        InvalidRequest: `prefix` together with another.
+        InvalidRequest: `prefix` together with another, `from_` together with `key`.
         KeyNotProvided: `key` alone and empty.
+        TypeError: one is neither bytes nor text.
     """
-    if key is not None and end is None and prefix is None:
+    if key is not None and end is None and prefix is None and from_ is None:
         return KeyRange(single_key(key))
-    if key is None and end is None and prefix is None:
-        return ALL_KEYS
-    return interval(key, end, prefix=prefix)
+    if prefix is not None:
+        if key is not None or end is not None or from_ is not None:
+            raise InvalidRequest("give a prefix or the ends of an interval, not both")
+        return KeyRange.prefix(to_bytes(prefix))
+    if key is not None and from_ is not None:
+        raise InvalidRequest("give one key or from_, not both")
+    first = from_ if key is None else key
+    return _between(b"" if first is None else to_bytes(first), end)
 
 
 def single_key(key: Key) -> bytes:
@@ -171,33 +180,23 @@ def single_key(key: Key) -> bytes:
     return raw
 
 
-def to_bytes(text: bytes | str) -> bytes:
-    """Bytes as they are, text as UTF-8.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(text, bytes):
-        return text
-    if isinstance(text, str):
-        return text.encode()
-    raise TypeError(f"a key or a value is bytes or str, not {type(text).__name__}")
-
-
 def lease_id(lease: LeaseLike) -> int:
     """The id of a lease; 0 is no lease.
 
     Raises:
-        InvalidRequest: a lease that was not granted yet.
+        InvalidRequest: a lease that was not granted yet, a number that is no id.
+        TypeError: it is neither a lease nor a whole number.
     """
     if isinstance(lease, int):
-        return lease
-    if not lease.id:
+        return int64(lease, "a lease id")
+    found: int = getattr(lease, "id", lease)  # type: ignore[arg-type]  # int64 looks at it
+    if found == 0:
         raise InvalidRequest(f"{lease!r} was not granted yet: enter it with `with` first")
-    return lease.id
+    return int64(found, "a lease id")
 
 
 def _between(first: bytes, end: Key | None) -> KeyRange:
+    first = first or FROM_KEY
     # An end of b"" or b"\0" lies below every key, but in etcd's encoding the first means
     # "only this key" and the second "every key from here on".
     if end is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from kvstore.embedded import ops
+from kvstore.embedded.arguments import check_flag, compares_of, int64, ops_of, to_bytes
 from kvstore.embedded.conditions import mod
 from kvstore.embedded.ops import Key, LeaseLike, Value
 from kvstore.errors import Conflict, FutureRevision, InvalidRequest
@@ -37,7 +38,9 @@ __all__ = [
     "Swap",
     "TxnBuilder",
     "delete",
+    "grant",
     "kept_since",
+    "mark",
     "past",
     "put",
     "survivor",
@@ -85,6 +88,7 @@ def put(
     prev_kv: bool,
 ) -> Plan[PutResult]:
     op = ops.put(key, value, lease=lease, prev_kv=prev_kv)
+    check_flag(if_absent, "if_absent")
     if if_absent and if_revision is not None:
         raise InvalidRequest("if_absent and if_revision exclude each other")
     return _guarded(op.key, op, 0 if if_absent else if_revision, _put_result)
@@ -95,10 +99,11 @@ def delete(
     end: Key | None,
     *,
     prefix: Key | None,
+    from_: Key | None,
     if_revision: int | None,
     prev_kv: bool,
 ) -> Plan[DeleteRangeResult]:
-    op = ops.delete(key, end, prefix=prefix, prev_kv=prev_kv)
+    op = ops.delete(key, end, prefix=prefix, from_=from_, prev_kv=prev_kv)
     if if_revision is not None and not op.range.is_single:
         raise InvalidRequest("if_revision guards one key, not an interval")
     return _guarded(op.range.key, op, if_revision, _delete_result)
@@ -106,6 +111,7 @@ def delete(
 
 def swap(key: Key, value: Value, revision: int, *, lease: LeaseLike) -> Plan[Swap]:
     op = ops.put(key, value, lease=lease)
+    revision = int64(revision, "revision", 0)
 
     def finish(result: TxnResult) -> Swap:
         actual = None if result.succeeded else _found(result)
@@ -124,7 +130,7 @@ def update(
     if changed is None:
         removal = ops.delete(raw)
         return _guarded(raw, removal, old.mod_revision, lambda result: None)
-    new = ops.to_bytes(changed)
+    new = to_bytes(changed)
 
     def finish(result: TxnResult) -> KeyValue:
         at = result.revision
@@ -142,6 +148,7 @@ class Kept(NamedTuple):
 
 def kept_since(compact_revision: int, since: int) -> Kept:
     """`since` 0 means all that is kept: of what lies at or below a compaction, its last version."""
+    since = int64(since, "since", 0)
     if since:
         return Kept(0, since)
     return Kept(max(compact_revision, 0), max(compact_revision + 1, 1))
@@ -158,18 +165,29 @@ def past(revision: int, newest: int) -> int:
     Raises:
         InvalidRequest: it is below 1.
         FutureRevision: it does not exist yet.
+        TypeError: it is no whole number.
     """
-    if revision < 1:
-        raise InvalidRequest(f"revisions are numbered from 1, not {revision}")
+    revision = int64(revision, "revision", 1)
     if revision > newest:
         raise FutureRevision
     return revision
 
 
+def mark(revision: int, *, physical: bool) -> int:
+    """The revision of a compaction. Raises InvalidRequest, TypeError."""
+    check_flag(physical, "physical")
+    return int64(revision, "revision", 1)
+
+
+def grant(ttl_s: int, lease_id: int) -> tuple[int, int]:
+    """TTL and id of a lease to be granted. Raises InvalidRequest, TypeError."""
+    return int64(ttl_s, "ttl_s", 1), int64(lease_id, "lease_id")
+
+
 def watch(keys: KeyRange, since: int, newest: int, *, prev_kv: bool) -> WatchCreate:
     """`since` 0 is the revision after the newest: fixed here, so that resuming is always exact."""
-    if since < 0:
-        raise InvalidRequest(f"a watch begins at a revision, not {since}")
+    check_flag(prev_kv, "prev_kv")
+    since = int64(since, "since", 0)
     return WatchCreate(keys, since or newest + 1, prev_kv=prev_kv)
 
 
@@ -177,7 +195,8 @@ class TxnBuilder(Generic[R]):
     """If all conditions hold run one branch, else the other: `if_(…).then(…).else_(…).commit()`.
 
     The same class serves both faces: R is a TxnResult, or an awaitable of one. Each step answers
-    a new builder, so that a common beginning can be kept and reused.
+    a new builder, so that a common beginning can be kept and reused. Each raises TypeError for what
+    is no condition or no operation.
     """
 
     __slots__ = ("_run", "txn")
@@ -190,15 +209,18 @@ class TxnBuilder(Generic[R]):
 
     def if_(self, *compares: Compare) -> TxnBuilder[R]:
         """Add conditions; all must hold. Without any the first branch runs."""
-        return self._with(self.txn._replace(compares=(*self.txn.compares, *compares)))
+        more = compares_of(compares)
+        return self._with(self.txn._replace(compares=(*self.txn.compares, *more)))
 
     def then(self, *operations: Op) -> TxnBuilder[R]:
         """Add operations of the branch that runs when the conditions hold."""
-        return self._with(self.txn._replace(success=(*self.txn.success, *operations)))
+        more = ops_of(operations)
+        return self._with(self.txn._replace(success=(*self.txn.success, *more)))
 
     def else_(self, *operations: Op) -> TxnBuilder[R]:
         """Add operations of the other branch."""
-        return self._with(self.txn._replace(failure=(*self.txn.failure, *operations)))
+        more = ops_of(operations)
+        return self._with(self.txn._replace(failure=(*self.txn.failure, *more)))
 
     def commit(self) -> R:
         """Run the transaction; see `Store.txn` for the answer and what it raises."""
@@ -211,6 +233,7 @@ class TxnBuilder(Generic[R]):
 def _guarded(key: bytes, op: Op, expected: int | None, finish: Callable[[TxnResult], T]) -> Plan[T]:
     if expected is None:
         return Plan(Txn(success=(op,)), finish)
+    expected = int64(expected, "if_revision", 0)
 
     def finish_guarded(result: TxnResult) -> T:
         if result.succeeded:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final
 
+from kvstore.embedded.arguments import check_flag, int64
 from kvstore.embedded.watch import Batch, Inbox, next_message
-from kvstore.errors import Compacted, FutureRevision, InvalidRequest, WatchCanceled
+from kvstore.errors import Compacted, FutureRevision, WatchCanceled
 from kvstore.keys import KeyRange
 from kvstore.types import WatchCreate, WatchMessage
 
@@ -29,7 +30,7 @@ class Replay:
     """The changes of `keys` from revision `since` to `until`, both included. Pure.
 
     Raises:
-        InvalidRequest: `since` is below 1.
+        InvalidRequest: `since` is below 1, `until` below 0.
         FutureRevision: `until` is above `revision`, the store's newest; 0 means that one.
     """
 
@@ -38,8 +39,8 @@ class Replay:
     def __init__(
         self, keys: KeyRange, since: int, until: int, revision: int, *, prev_kv: bool = False
     ) -> None:
-        if since < 1:
-            raise InvalidRequest(f"changes are numbered from revision 1, not {since}")
+        since, until = int64(since, "since", 1), int64(until, "until", 0)
+        check_flag(prev_kv, "prev_kv")
         if until > revision:
             raise FutureRevision
         self.until = until if until > 0 else revision

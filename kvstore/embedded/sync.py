@@ -8,7 +8,8 @@ from types import TracebackType
 
 from kvstore.backend import open_backend
 from kvstore.embedded import ops, plans
-from kvstore.embedded.base import Durability, Handle, fsync_of
+from kvstore.embedded.arguments import check_flag, int64
+from kvstore.embedded.base import Durability, Handle, fsync_of, options_of, path_of
 from kvstore.embedded.leases import HeldLease, Keeper
 from kvstore.embedded.ops import Key, LeaseLike, Value
 from kvstore.embedded.plans import Plan, Swap, T, TxnBuilder
@@ -30,7 +31,6 @@ from kvstore.types import (
     PutResult,
     RangeOp,
     RangeResult,
-    Txn,
     TxnResult,
 )
 
@@ -38,7 +38,7 @@ __all__ = ["Store", "View", "open"]
 
 
 def open(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str],
     *,
     durability: Durability = "power-loss",
     options: StoreOptions | None = None,
@@ -52,14 +52,16 @@ def open(
         options: limits and clock; the defaults are etcd's.
 
     Raises:
-        DirectoryLocked: another process has it open.
+        DirectoryLocked: it is open already, in this process or another.
         CorruptStore: what is on disk breaks an invariant.
         OpenError: it cannot be opened for another reason.
+        InvalidRequest: an empty path, an unknown durability.
+        TypeError: an argument of another type.
     """
-    text = os.fspath(path)
+    text, options = path_of(path), options_of(options)
     backend = open_backend(text, fsync=fsync_of(text, durability))
     try:
-        shell = ThreadStore.open(backend, options=options or StoreOptions())
+        shell = ThreadStore.open(backend, options=options)
     except BaseException:
         backend.close()
         raise
@@ -70,8 +72,9 @@ class Store(Handle[ThreadStore]):
     """A versioned key-value store. Made by `kvstore.open`; safe to use from many threads.
 
     Keys and values are bytes or text (UTF-8); answers are bytes. A write that returned is durable.
-    Every method raises StoreClosed after `close` and in a process forked after `open`; every write
-    raises StoreFailed once the outcome of a commit is unknown.
+    An argument of a wrong type is a TypeError, a number out of range an InvalidRequest, before
+    anything is written. Every method raises StoreClosed after `close` and in a process forked after
+    `open`; every write raises StoreFailed once the outcome of a commit is unknown.
     """
 
     __slots__ = ("_keeper",)
@@ -97,25 +100,27 @@ class Store(Handle[ThreadStore]):
             Compacted: the revision was compacted.
             FutureRevision: the revision does not exist yet.
         """
-        return self._live().get(ops.single_key(key), revision)
+        return self._live().get(ops.single_key(key), int64(revision, "revision", 0))
 
     def range(
         self,
-        start: Key | None = None,
+        key: Key | None = None,
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         revision: int = 0,
         limit: int = 0,
         reverse: bool = False,
         keys_only: bool = False,
     ) -> Range:
-        """The keys of an interval in key order, at one revision.
+        """One key, the keys of [key, end), those with a prefix or (nothing named) all, in order.
 
         Args:
-            start: first key; None: from the first one on.
-            end: first key not included; None: to the last one.
+            key: this key alone; with `end` the first one of several.
+            end: first key not included.
             prefix: instead of both: all keys that begin with it.
+            from_: instead of `key`: all keys from this one on, up to `end` if that is given.
             revision: read the past; 0: the newest state, fixed now.
             limit: at most this many keys; 0: all.
             reverse: from the last key to the first.
@@ -126,13 +131,16 @@ class Store(Handle[ThreadStore]):
             Reading it raises Compacted or FutureRevision.
 
         Raises:
-            InvalidRequest: `prefix` together with `start` or `end`, a negative number.
+            InvalidRequest: `prefix` together with another, a negative number.
+            KeyNotProvided: the key is empty.
+            TypeError: an argument of another type.
         """
         op = ops.range(
-            start,
+            key,
             end,
             prefix=prefix,
-            revision=revision or self.revision,
+            from_=from_,
+            revision=int64(revision, "revision", 0) or self.revision,
             limit=limit,
             reverse=reverse,
             keys_only=keys_only,
@@ -209,7 +217,7 @@ class Store(Handle[ThreadStore]):
             Conflict: the guard did not hold; `actual` is the revision found.
             KeyNotProvided: the key is empty.
             LeaseNotFound: there is no such lease.
-            TypeError: the key or the value is neither bytes nor text.
+            TypeError: the key or the value is neither bytes nor text, or another slip of types.
             NoSpace, TooManyRequests: a limit is reached; nothing was written.
         """
         return self._run(
@@ -229,15 +237,17 @@ class Store(Handle[ThreadStore]):
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         if_revision: int | None = None,
         prev_kv: bool = False,
     ) -> DeleteRangeResult:
-        """Delete a key, the keys of [key, end), or all with a prefix, in one revision.
+        """Delete a key, the keys of [key, end), or those with a prefix, in one revision.
 
         Args:
-            key: the key, or the first one.
+            key: this key alone; with `end` the first one of several.
             end: first key not deleted.
             prefix: instead of both; "" deletes everything.
+            from_: instead of `key`: all keys from this one on, up to `end` if that is given.
             if_revision: one key, only when its last change was at this revision.
             prev_kv: answer with the keys as they were before.
 
@@ -251,7 +261,9 @@ class Store(Handle[ThreadStore]):
             KeyNotProvided: the key is empty.
         """
         return self._run(
-            plans.delete(key, end, prefix=prefix, if_revision=if_revision, prev_kv=prev_kv)
+            plans.delete(
+                key, end, prefix=prefix, from_=from_, if_revision=if_revision, prev_kv=prev_kv
+            )
         )
 
     def compare_and_swap(
@@ -287,6 +299,7 @@ class Store(Handle[ThreadStore]):
             Conflict: another writer came between every time.
             Others as `put`, and whatever `fn` raises.
         """
+        retries = int64(retries, "retries", 0)
         while True:
             try:
                 return self._run(plans.update(key, self.get(key), fn))
@@ -319,7 +332,7 @@ class Store(Handle[ThreadStore]):
 
     def if_(self, *compares: Compare) -> TxnBuilder[TxnResult]:
         """Begin a transaction: `db.if_(absent("k")).then(ops.put("k", "v")).else_(…).commit()`."""
-        return TxnBuilder(lambda txn: self._live().txn(txn), Txn(compares))
+        return TxnBuilder(lambda txn: self._live().txn(txn), ops.txn(compares))
 
     def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
         """Forget what was superseded before `revision`; the state at it stays readable.
@@ -332,7 +345,7 @@ class Store(Handle[ThreadStore]):
             Compacted: that was done already.
             FutureRevision: the revision does not exist yet.
         """
-        return self._live().compact(revision, physical=physical)
+        return self._live().compact(plans.mark(revision, physical=physical), physical=physical)
 
     # --- watching
 
@@ -342,13 +355,14 @@ class Store(Handle[ThreadStore]):
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         since: int = 0,
         prev_kv: bool = False,
     ) -> Watch:
         """Follow the changes of a key, of [key, end), of a prefix or (nothing named) of all keys.
 
         Args:
-            key, end, prefix: what to watch.
+            key, end, prefix, from_: what to watch, as for `range`.
             since: first revision, also a past one; 0: the next one. To go on where an earlier
                 watch ended: its `revision + 1`.
             prev_kv: with each event, the key as it was before.
@@ -362,7 +376,7 @@ class Store(Handle[ThreadStore]):
             WatchCanceled: while iterating, the history it needs was compacted, or [key, end)
                 holds nothing.
         """
-        keys = ops.selection(key, end, prefix=prefix)
+        keys = ops.selection(key, end, prefix=prefix, from_=from_)
         request = plans.watch(keys, since, self.revision, prev_kv=prev_kv)
         return Watch(self._live().watch_stream(), request, self._live)
 
@@ -388,7 +402,7 @@ class Store(Handle[ThreadStore]):
 
     def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
         """Grant a lease that nothing keeps alive. Raises LeaseExists, LeaseTtlTooLarge."""
-        return self._live().lease_grant(ttl_s, lease_id)
+        return self._live().lease_grant(*plans.grant(ttl_s, lease_id))
 
     def lease_revoke(self, lease: LeaseLike) -> int:
         """End a lease and delete its keys in one revision, the answer. Raises LeaseNotFound."""
@@ -400,6 +414,7 @@ class Store(Handle[ThreadStore]):
 
     def lease_time_to_live(self, lease: LeaseLike, *, keys: bool = False) -> LeaseStatus:
         """Seconds left (-1: no such lease), the TTL granted and, if asked for, the keys."""
+        check_flag(keys, "keys")
         return self._live().lease_time_to_live(ops.lease_id(lease), keys=keys)
 
     # --- life
@@ -463,19 +478,21 @@ class View:
 
     def range(
         self,
-        start: Key | None = None,
+        key: Key | None = None,
         end: Key | None = None,
         *,
         prefix: Key | None = None,
+        from_: Key | None = None,
         limit: int = 0,
         reverse: bool = False,
         keys_only: bool = False,
     ) -> Range:
         """As Store.range."""
         return self._store.range(
-            start,
+            key,
             end,
             prefix=prefix,
+            from_=from_,
             revision=self.revision,
             limit=limit,
             reverse=reverse,

@@ -15,6 +15,7 @@ from itertools import groupby
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvstore.embedded.arguments import wait_s
 from kvstore.errors import StoreClosed, WatchCanceled
 from kvstore.types import Event, WatchCreate, WatchMessage
 
@@ -121,7 +122,8 @@ class Watch(_WatchBase):
         """The next batch, waiting for it.
 
         Args:
-            timeout: seconds to wait for something to happen; None: as long as it takes.
+            timeout: seconds to wait for something to happen; None: as long as it takes; 0 or less:
+                not at all.
 
         Returns:
             One revision's events; None when none came in time.
@@ -129,7 +131,9 @@ class Watch(_WatchBase):
         Raises:
             WatchCanceled: the history it needs was compacted (`compact_revision`).
             StoreClosed: the watch or the store was closed.
+            TypeError, ValueError: `timeout` is no number.
         """
+        timeout = wait_s(timeout)
         while (batch := self._inbox.pop()) is None:
             self._check()
             message = self._stream.next(timeout)
@@ -183,6 +187,7 @@ class AsyncWatch(_WatchBase):
 
     async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
         """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
+        timeout = wait_s(timeout)
         while (batch := self._inbox.pop()) is None:
             self._check()
             message = await next_message(self._stream, timeout)

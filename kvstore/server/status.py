@@ -68,8 +68,11 @@ class StatusError(Exception):
     """A status a service answers with that no store error stands for."""
 
     def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.code, self.message = code, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 BY_TYPE: Final[dict[type[errors.StoreError], Code]] = {

@@ -25,7 +25,7 @@ class TestOpening:
 
     def test_a_directory_is_opened_once(self, open_db: Any, tmp_path: Path) -> None:
         open_db(tmp_path / "data")
-        with pytest.raises(DirectoryLocked):
+        with pytest.raises(DirectoryLocked, match="is open in this process already"):
             open_db(tmp_path / "data")
 
     def test_an_asynchronous_store_is_entered_or_awaited(self, tmp_path: Path) -> None:

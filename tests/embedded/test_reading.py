@@ -67,12 +67,16 @@ class TestRange:
         ("arguments", "expected"),
         [
             ({}, [b"a", b"b/1", b"b/2", b"c", b"\xff"]),
-            ({"start": "b/2"}, [b"b/2", b"c", b"\xff"]),
+            ({"key": "b/2"}, [b"b/2"]),
+            ({"key": "b"}, []),
+            ({"from_": "b/2"}, [b"b/2", b"c", b"\xff"]),
+            ({"from_": ""}, [b"a", b"b/1", b"b/2", b"c", b"\xff"]),
+            ({"from_": "b", "end": "c"}, [b"b/1", b"b/2"]),
             ({"end": "b/2"}, [b"a", b"b/1"]),
-            ({"start": "b", "end": "c"}, [b"b/1", b"b/2"]),
-            ({"start": "c", "end": "a"}, []),
-            ({"start": "a", "end": ""}, []),
-            ({"start": "a", "end": b"\0"}, []),
+            ({"key": "b", "end": "c"}, [b"b/1", b"b/2"]),
+            ({"key": "c", "end": "a"}, []),
+            ({"key": "a", "end": ""}, []),
+            ({"key": "a", "end": b"\0"}, []),
             ({"prefix": "b/"}, [b"b/1", b"b/2"]),
             ({"prefix": ""}, [b"a", b"b/1", b"b/2", b"c", b"\xff"]),
             ({"prefix": b"\xff"}, [b"\xff"]),
@@ -97,6 +101,40 @@ class TestRange:
 
     def test_keys_only_leaves_the_values_out(self, filled: Any) -> None:
         assert {kv.value for kv in filled.range(keys_only=True)} == {b""}
+
+    @pytest.mark.parametrize(
+        "named",
+        [
+            {"key": "b"},
+            {"key": "b", "end": "c"},
+            {"end": "b/2"},
+            {"prefix": "b"},
+            {"from_": "b"},
+            {"from_": "b", "end": "b/2"},
+        ],
+        ids=str,
+    )
+    def test_range_watch_and_delete_mean_the_same_keys(
+        self, filled: Any, named: dict[str, str]
+    ) -> None:
+        ranged = keys_of(filled.range(**named))
+        with filled.watch(since=1, **named) as watch:
+            watched = []
+            while batch := watch.next(0.01):
+                watched += [event.kv.key for event in batch.events]
+        deleted = keys_of(filled.delete(prev_kv=True, **named).prev_kvs)
+        assert ranged == watched == deleted
+
+    @pytest.mark.parametrize("wrong", [{"key": "a"}, {"prefix": "a"}])
+    def test_from_excludes_a_key_and_a_prefix(self, db: Any, wrong: dict[str, str]) -> None:
+        for call in (db.range, db.watch, db.delete):
+            with pytest.raises(InvalidRequest):
+                call(from_="a", **wrong)
+
+    def test_an_empty_key_is_refused(self, db: Any) -> None:
+        for call in (db.get, db.range, db.watch, db.delete):
+            with pytest.raises(KeyNotProvided):
+                call("")
 
     def test_a_prefix_and_an_end_exclude_each_other(self, db: Any) -> None:
         with pytest.raises(InvalidRequest):
