@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import weakref
+from errno import ENOTDIR
 from pathlib import Path
 
 from kvstore.errors import DirectoryLocked
@@ -34,7 +35,7 @@ def make_directory(path: Path) -> None:
         os.mkdir(path, _DIRECTORY_MODE)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(path)) from None
         return
     os.chmod(path, _DIRECTORY_MODE)  # mkdir leaves out what the umask forbids
     sync_path(path.parent)
