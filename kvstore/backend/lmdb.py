@@ -58,7 +58,7 @@ __all__ = [
     "READ_ERRORS",
     "LmdbBackend",
     "LmdbSnapshot",
-    "check_file",
+    "look",
 ]
 
 DATA_FILE = "data.lmdb"
@@ -122,7 +122,8 @@ class LmdbBackend:
         if size is None:
             self._make()
         else:
-            check_file(self._dir, is_thorough=self._lock.was_left)
+            for what in look(self._dir, is_thorough=self._lock.was_left):
+                raise damaged(what, self._dir)
         if _size(self._dir / _MAP_LOCK_FILE) is None:
             os.close(make_file(self._dir / _MAP_LOCK_FILE))
 
@@ -383,28 +384,30 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def check_file(directory: Path, *, is_thorough: bool = True) -> None:
-    """Look at the pages of a data file without LMDB. Raises CorruptStore, OpenError, OSError.
+def look(directory: Path, *, is_thorough: bool = True) -> list[str]:
+    """What is wrong with the pages of a data file, without LMDB; [] when they are sound.
 
-    Thorough: every row, O(rows); else what an opening can afford (kvstore.backend.survey).
+    Thorough: every row, O(rows); else what an opening can afford (kvstore.backend.survey), of which
+    the first is told. Raises CorruptStore for a file that never held anything, OpenError, OSError.
     """
-    file = directory / DATA_FILE
+    file, wrong = directory / DATA_FILE, []
     size = _size(file)
-    try:
-        if not is_thorough:
+    if is_thorough:
+        wrong = survey(file)
+    else:
+        try:
             glance(file)
-        elif wrong := survey(file):
-            raise PageDamage(wrong[0])
-    except PageDamage as error:
-        with PageFile(file) as blank:
-            is_blank = blank.is_blank()
-        if is_blank and not _has_journal(directory):
-            raise CorruptStore(
-                f"{file} was never finished: it has {size} bytes and nothing in them, and there "
-                "is no journal beside it. If nothing was ever stored here, remove it and open "
-                "the directory again; else restore a copy"
-            ) from error
-        raise damaged(f"{file} is damaged: {error}", directory) from error
+        except PageDamage as error:
+            wrong = [str(error)]
+    if wrong and not _has_journal(directory):
+        with PageFile(file) as opened:
+            if opened.is_blank():
+                raise CorruptStore(
+                    f"{file} was never finished: it has {size} bytes and nothing in them, and "
+                    "there is no journal beside it. If nothing was ever stored here, remove it "
+                    "and open the directory again; else restore a copy"
+                )
+    return [f"{file} is damaged: {each}" for each in wrong]
 
 
 def _has_journal(directory: Path) -> bool:
