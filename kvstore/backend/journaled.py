@@ -25,6 +25,7 @@ import threading
 from pathlib import Path
 
 from kvstore.backend.checkpointer import Checkpointer
+from kvstore.backend.damage import damaged
 from kvstore.backend.interface import (
     BackendError,
     BackendFull,
@@ -47,7 +48,7 @@ from kvstore.backend.journal.mark import MARK_KEY, Mark, pack_mark, unpack_mark
 from kvstore.backend.journal.replay import Replayed, replay
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.backend.overlay import OverlaySnapshot, Stretch
-from kvstore.errors import OpenError, StoreError
+from kvstore.errors import CorruptStore, OpenError, StoreError
 from kvstore.limits import JOURNAL_BYTES, MAP_SIZE_BYTES
 
 __all__ = ["JournaledBackend", "settle_journal"]
@@ -83,6 +84,9 @@ class JournaledBackend:
         self._journal: Journal | None = None
         try:
             self._recover()
+        except CorruptStore as error:
+            self._release()
+            raise damaged(error, path) from error
         except BaseException:
             self._release()
             raise
@@ -163,7 +167,8 @@ class JournaledBackend:
             self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
 
     def _check_writable(self) -> None:
-        """Raises MapFull, CommitUncertain."""
+        """Raises MapFull, CommitUncertain; StoreClosed in a forked child."""
+        self._lmdb.check_process()
         self._check_sound()
         if self._checkpointer is not None and isinstance(self._checkpointer.error, MapFull):
             raise MapFull

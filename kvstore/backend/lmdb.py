@@ -4,14 +4,20 @@ A directory holds `data.lmdb` (and LMDB's own lock file) and `LOCK`, which one p
 long as it has the store open: LMDB itself would let two processes write by turns, but watches,
 leases and revisions need one owner.
 
+`data.lmdb` gets its name when it is whole: a first opening that is cut short leaves a file of
+another name, which the next one removes. LMDB believes what it maps, so the file is looked at
+before LMDB sees it, at each opening, and in full when the last process ended without closing it.
+
 Log and lease rows have a table each; meta rows live in LMDB's main table, whose root page every
 commit writes anyway. Log keys only grow, so a commit touches few pages.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
+import stat
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -20,6 +26,14 @@ from typing import Any, TypeVar
 
 import lmdb
 
+from kvstore.backend.damage import damaged
+from kvstore.backend.directory import (
+    LOCK_FILE,
+    DirectoryLock,
+    make_directory,
+    make_file,
+    sync_path,
+)
 from kvstore.backend.interface import (
     BackendError,
     BackendFull,
@@ -30,14 +44,30 @@ from kvstore.backend.interface import (
     WriteBatch,
 )
 from kvstore.backend.journal.disk import OUT_OF_SPACE
-from kvstore.errors import CorruptStore, DirectoryLocked, OpenError, StoreError
+from kvstore.backend.journal.legacy import FORMAT_2
+from kvstore.backend.journal.segment import CURRENT, spare_number
+from kvstore.backend.pages import PageDamage, PageFile
+from kvstore.backend.survey import glance, survey
+from kvstore.errors import CorruptStore, OpenError, StoreClosed, StoreError
 from kvstore.limits import CHECKPOINT_SLICE_ROWS, MAP_SIZE_BYTES
 
-__all__ = ["DATA_FILE", "LOCK_FILE", "LmdbBackend", "LmdbSnapshot"]
+__all__ = [
+    "DATA_FILE",
+    "LOCK_FILE",
+    "NEW_FILE",
+    "READ_ERRORS",
+    "LmdbBackend",
+    "LmdbSnapshot",
+    "look",
+]
 
 DATA_FILE = "data.lmdb"
-LOCK_FILE = "LOCK"
+NEW_FILE = "data.lmdb.new"
+"""The data file while it is being made."""
+_MAP_LOCK_FILE = f"{DATA_FILE}-lock"
 _PROBE_BYTES = 1 << 20
+_FORKED = "the store was opened in another process: open it anew after a fork"
+READ_ERRORS = (lmdb.Error,)
 T = TypeVar("T")
 
 
@@ -58,56 +88,109 @@ class LmdbBackend:
         self.is_fast = not fsync
         self._dir, self._fsync = Path(path), fsync
         self._pid = os.getpid()
-        if not create and not (self._dir / DATA_FILE).exists():
-            raise OpenError(f"{self._dir} holds no store: there is no {DATA_FILE} in it")
         try:
-            self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _lock(self._dir)
+            if not create and _size(self._dir / DATA_FILE) is None:
+                raise OpenError(f"{self._dir} holds no store: there is no {DATA_FILE} in it")
+            make_directory(self._dir)
+            self._lock = DirectoryLock(self._dir)
         except OSError as error:
-            raise OpenError(f"cannot use data directory {self._dir}: {error.strerror}") from error
-        size = (self._dir / DATA_FILE).stat().st_size if self._exists() else 0
-        self._map_size_bytes = max(map_size_bytes, 2 * size)
+            raise self._unusable(error) from error
         try:
+            self._prepare(map_size_bytes)
             self._open()
-        except BaseException:
-            self._lock.close()
-            raise
+        except OSError as error:
+            raise self._unusable(error) from error
+        finally:
+            if not hasattr(self, "_env"):
+                self._lock.release(is_clean=False)
+        _live.add(self)
 
     def __repr__(self) -> str:
         return f"LmdbBackend({str(self._dir)!r}, fsync={self._fsync}, map={self._map_size_bytes})"
 
-    def _exists(self) -> bool:
-        return (self._dir / DATA_FILE).exists()
+    def _unusable(self, error: OSError) -> OpenError:
+        where = f"{error.filename}: " if error.filename not in (None, str(self._dir)) else ""
+        return OpenError(f"cannot use data directory {self._dir}: {where}{error.strerror or error}")
+
+    def _prepare(self, map_size_bytes: int) -> None:
+        """See that there is a file that LMDB can be trusted with. Raises as an opening, OSError."""
+        file = self._dir / DATA_FILE
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._dir / NEW_FILE)
+        size = _size(file)
+        self._map_size_bytes = max(map_size_bytes, 2 * (size or 0))
+        if size is None:
+            self._make()
+        else:
+            for what in look(self._dir, is_thorough=self._lock.was_left):
+                raise damaged(what, self._dir)
+        if _size(self._dir / _MAP_LOCK_FILE) is None:
+            os.close(make_file(self._dir / _MAP_LOCK_FILE))
+
+    def _make(self) -> None:
+        """The data file with its tables, on the disk before it has its name."""
+        file, new = self._dir / DATA_FILE, self._dir / NEW_FILE
+        os.close(make_file(new))
+        try:
+            env = self._env_of(new, lock=False)
+            try:
+                for table in (Table.LOG, Table.LEASE):
+                    env.open_db(table.value)
+            finally:
+                env.close()
+            sync_path(new)
+            os.rename(new, file)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            if isinstance(error, lmdb.Error):
+                raise OpenError(f"cannot make {file}: {error}") from error
+            raise
+        sync_path(self._dir)
+        sync_path(self._dir.parent)  # who made the directory may not have come to it
+
+    def _env_of(self, file: Path, *, lock: bool = True) -> Any:
+        return lmdb.open(
+            str(file),
+            map_size=self._map_size_bytes,
+            subdir=False,
+            max_dbs=4,
+            max_readers=16,
+            max_spare_txns=2,
+            mode=0o600,
+            sync=self._fsync,
+            metasync=self._fsync,
+            readahead=False,
+            lock=lock,
+        )
 
     def _open(self) -> None:
         file = self._dir / DATA_FILE
         try:
-            self._env = lmdb.open(
-                str(file),
-                map_size=self._map_size_bytes,
-                subdir=False,
-                max_dbs=4,
-                max_readers=16,
-                max_spare_txns=2,
-                mode=0o600,
-                sync=self._fsync,
-                metasync=self._fsync,
-                readahead=False,
-            )
+            env = self._env_of(file)
             self._tables: dict[Table, Any] = {
-                Table.LOG: self._env.open_db(Table.LOG.value),
-                Table.LEASE: self._env.open_db(Table.LEASE.value),
+                Table.LOG: env.open_db(Table.LOG.value),
+                Table.LEASE: env.open_db(Table.LEASE.value),
                 Table.META: None,
             }
+            self._env = env
         except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
-            raise CorruptStore(f"{file} is not a usable LMDB file: {error}") from error
+            raise damaged(f"{file} is not a usable LMDB file: {error}", self._dir) from error
         except lmdb.Error as error:
             raise OpenError(f"cannot open {file}: {error}") from error
 
+    def check_process(self) -> None:
+        """Raises StoreClosed in a forked child: its parent has the files, and this memory moves."""
+        if self._pid != os.getpid():
+            raise StoreClosed(_FORKED)
+
     def snapshot(self) -> LmdbSnapshot:
-        return LmdbSnapshot(self._env, self._tables)
+        """Raises CorruptStore."""
+        self.check_process()
+        return LmdbSnapshot(self._dir, self._env, self._tables)
 
     def commit(self, batch: WriteBatch) -> None:
+        self.check_process()
         before = self._env.info()["last_txnid"]
         try:
             with self._env.begin(write=True) as txn:
@@ -196,6 +279,7 @@ class LmdbBackend:
             return bytes(cursor.key()) if cursor.last() else b""
 
     def grow(self) -> None:
+        self.check_process()
         self._map_size_bytes *= 2
         self._env.set_mapsize(self._map_size_bytes)
 
@@ -217,42 +301,68 @@ class LmdbBackend:
 
     def close(self) -> None:
         self._env.close()
-        if self._pid == os.getpid():
-            fcntl.flock(self._lock, fcntl.LOCK_UN)  # a forked child has the file open, too
-        self._lock.close()
+        self._lock.release()
 
 
 class LmdbSnapshot:
-    """A read transaction, kept open until the next commit: a read is then one call into LMDB."""
+    """A read transaction, kept open until the next commit: a read is then one call into LMDB.
 
-    def __init__(self, env: Any, tables: dict[Table, Any]) -> None:
-        self._env, self._tables = env, tables
-        self._txn = env.begin()
+    Every method raises CorruptStore when LMDB finds damage.
+    """
+
+    def __init__(self, directory: Path, env: Any, tables: dict[Table, Any]) -> None:
+        self._dir, self._env, self._tables = directory, env, tables
+        self._pid = os.getpid()
+        try:
+            self._txn = env.begin()
+        except lmdb.Error as error:
+            raise self.damaged(error) from error
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        found: bytes | None = self._txn.get(key, None, self._tables[table])
+        try:
+            found: bytes | None = self._txn.get(key, None, self._tables[table])
+        except lmdb.Error as error:
+            raise self.damaged(error) from error
         return found
 
     def log_reader(self) -> Callable[[bytes], bytes | None]:
-        """`get` of the log for the many: one call, no Python in it. Until the next `refresh`."""
+        """`get` of the log for the many: one call, no Python in it. Until the next `refresh`.
+
+        It raises what is in READ_ERRORS; `damaged` makes a CorruptStore of it.
+        """
         return partial(self._txn.get, db=self._tables[Table.LOG])
 
+    def damaged(self, error: Exception) -> StoreError:
+        """What to raise for an error of LMDB: CorruptStore, or StoreClosed in a forked child."""
+        if self._pid != os.getpid():
+            return StoreClosed(_FORKED)
+        return damaged(f"{self._dir / DATA_FILE} cannot be read: {error}", self._dir)
+
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
-        with self._txn.cursor(self._tables[table]) as cursor:
-            rows = cursor.getmulti(keys)
+        try:
+            with self._txn.cursor(self._tables[table]) as cursor:
+                rows = cursor.getmulti(keys)
+        except lmdb.Error as error:
+            raise self.damaged(error) from error
         if len(rows) != len(keys):
             raise BackendError(f"{len(keys) - len(rows)} of {len(keys)} rows are missing")
         return [value for _, value in rows]
 
     def scan(self, table: Table, first: bytes, limit: int) -> list[Row]:
-        with self._txn.cursor(self._tables[table]) as cursor:
-            if not cursor.set_range(first):
-                return []
-            return [row for row, _ in zip(cursor.iternext(), range(limit), strict=False)]
+        try:
+            with self._txn.cursor(self._tables[table]) as cursor:
+                if not cursor.set_range(first):
+                    return []
+                return [row for row, _ in zip(cursor.iternext(), range(limit), strict=False)]
+        except lmdb.Error as error:
+            raise self.damaged(error) from error
 
     def rows(self, table: Table) -> Iterator[Row]:
-        with self._txn.cursor(self._tables[table]) as cursor:
-            yield from cursor.iternext()
+        try:
+            with self._txn.cursor(self._tables[table]) as cursor:
+                yield from cursor.iternext()
+        except lmdb.Error as error:
+            raise self.damaged(error) from error
 
     def refresh(self) -> None:
         self._txn.abort()
@@ -262,28 +372,64 @@ class LmdbSnapshot:
         self._txn.abort()
 
 
+_live: weakref.WeakSet[LmdbBackend] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    """A forked child cannot use LMDB, and could not open the file again while this one is open."""
+    for backend in list(_live):
+        backend._env.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def look(directory: Path, *, is_thorough: bool = True) -> list[str]:
+    """What is wrong with the pages of a data file, without LMDB; [] when they are sound.
+
+    Thorough: every row, O(rows); else what an opening can afford (kvstore.backend.survey), of which
+    the first is told. Raises CorruptStore for a file that never held anything, OpenError, OSError.
+    """
+    file, wrong = directory / DATA_FILE, []
+    size = _size(file)
+    if is_thorough:
+        wrong = survey(file)
+    else:
+        try:
+            glance(file)
+        except PageDamage as error:
+            wrong = [str(error)]
+    if wrong and not _has_journal(directory):
+        with PageFile(file) as opened:
+            if opened.is_blank():
+                raise CorruptStore(
+                    f"{file} was never finished: it has {size} bytes and nothing in them, and "
+                    "there is no journal beside it. If nothing was ever stored here, remove it "
+                    "and open the directory again; else restore a copy"
+                )
+    return [f"{file} is damaged: {each}" for each in wrong]
+
+
+def _has_journal(directory: Path) -> bool:
+    names = os.listdir(directory)
+    is_spare = any(spare_number(name) is not None for name in names)
+    return is_spare or any(layout.live_numbers(names) for layout in (CURRENT, FORMAT_2))
+
+
+def _size(file: Path) -> int | None:
+    """Of a file in bytes; None when there is none. Raises OpenError, OSError."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        if file.is_symlink():
+            raise OpenError(f"{file} is a link to a file that is not there") from None
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise OpenError(f"{file} is not a regular file")
+    return found.st_size
+
+
 def _slices(rows: Iterable[T]) -> Iterator[list[T]]:
     left = iter(rows)
     while some := list(islice(left, CHECKPOINT_SLICE_ROWS)):
         yield some
-
-
-def _lock(directory: Path) -> Any:
-    """Take the directory for this process; released when the file is closed, or by the kernel."""
-    file = open(directory / LOCK_FILE, "a+")  # noqa: SIM115  # held for the life of the backend
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        if holder == str(os.getpid()):
-            raise DirectoryLocked(
-                f"{directory} is open in this process already: close that store, or share it"
-            ) from None
-        by = f" (process {holder})" if holder else ""
-        raise DirectoryLocked(f"{directory} is in use by another process{by}") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvstore.backend.interface import BackendError, Row, Table, WriteBatch
 from kvstore.backend.journal.segment import Position
-from kvstore.backend.lmdb import LmdbSnapshot
+from kvstore.backend.lmdb import READ_ERRORS, LmdbSnapshot
 
 __all__ = ["Merged", "OverlaySnapshot", "Stretch", "StretchOwner"]
 
@@ -151,7 +151,10 @@ class OverlaySnapshot:
                 found = log.get(key, _ABSENT)
                 if found is not _ABSENT:
                     return found  # type: ignore[return-value]  # the sentinel is out
-            return self._read_log(key)
+            try:
+                return self._read_log(key)
+            except READ_ERRORS as error:
+                raise self._lmdb.damaged(error) from error
         for layer in reversed(self._layers):
             rows = layer.others[table]
             if key in rows:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 from kvstore.backend import open_backend
+from kvstore.backend.directory import DirectoryLock
 from kvstore.backend.interface import Backend, Snapshot, Table
+from kvstore.backend.lmdb import DATA_FILE, look
 from kvstore.core.engine import Engine
 from kvstore.core.mvcc import record as records
 from kvstore.core.mvcc.revision import REVISION_BYTES, TOMBSTONE, unpack
@@ -17,29 +23,52 @@ from kvstore.types import KeyValue
 __all__ = ["check_backend", "check_directory"]
 
 
-def check_directory(path: str) -> list[str]:
+Step = Callable[[str], None]
+
+
+def check_directory(path: str, on_step: Step = lambda step: None) -> list[str]:
     """What is wrong in a data directory; [] when it is sound.
 
-    After a crash its journal is moved into LMDB and an older format is upgraded, as any opening
-    does. Raises OpenError when there
+    The pages of its data file are read first; where they are damaged nothing else is looked at and
+    the directory stays as it is. Else it is opened: after a crash its journal is moved into LMDB
+    and an older format is upgraded. `on_step` hears what is done next. Raises OpenError when there
     is no store, DirectoryLocked when it is in use, CorruptStore when it cannot be opened.
     """
+    on_step("looking at its pages")
+    if os.path.exists(os.path.join(path, DATA_FILE)) and (wrong := _look(Path(path))):
+        return wrong
+    on_step("reading the journal")
     backend = open_backend(path, create=False)
     try:
+        on_step("looking for an older format")
         check_format(backend)
-        return check_backend(backend)
+        return check_backend(backend, on_step)
     finally:
         backend.close()
 
 
-def check_backend(backend: Backend) -> list[str]:
+def _look(directory: Path) -> list[str]:
+    lock = DirectoryLock(directory)
+    wrong: list[str] | None = None
+    try:
+        wrong = look(directory)
+    finally:
+        lock.release(is_clean=wrong == [])
+    return wrong
+
+
+def check_backend(backend: Backend, on_step: Step = lambda step: None) -> list[str]:
     snapshot = backend.snapshot()
     try:
-        wrong = _check_leases(snapshot) + _check_log(snapshot)
+        on_step("reading the table of leases")
+        wrong = _check_leases(snapshot)
+        on_step("reading the table of records")
+        wrong += _check_log(snapshot)
     finally:
         snapshot.close()
     if wrong:
         return wrong
+    on_step("reading it as an opening does")
     try:
         recovered = recover(backend)
     except OpenError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvstore.backend.damage import UNREADABLE, damaged
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Engine
 from kvstore.store.options import StoreOptions
@@ -15,7 +16,10 @@ __all__ = ["start_engine", "status_of", "verify"]
 
 def start_engine(backend: Backend, options: StoreOptions) -> tuple[Engine, SnapshotReader]:
     """Read the backend. O(records). Raises CorruptStore."""
-    recovered = recover(backend)
+    try:
+        recovered = recover(backend)
+    except UNREADABLE as error:
+        raise damaged(f"the data cannot be read: {error!r}") from error
     reader = SnapshotReader(backend)
     engine = Engine(
         reader,

@@ -20,9 +20,9 @@ def check_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Check], None]:
     """Puts a function in the place of the checker."""
 
     def install(check: Check) -> None:
-        checker = ModuleType("kvstore.store.checker")
-        checker.check_directory = check  # type: ignore[attr-defined]  # a module made here
-        monkeypatch.setitem(sys.modules, "kvstore.store.checker", checker)
+        checker = ModuleType("kvstore.store.apart")
+        checker.check_apart = check  # type: ignore[attr-defined]  # a module made here
+        monkeypatch.setitem(sys.modules, "kvstore.store.apart", checker)
 
     return install
 

@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from kvstore.backend.directory import make_file
+
 __all__ = ["OUT_OF_SPACE", "Disk"]
 
 OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -22,7 +24,10 @@ class Disk:
         return sorted(os.listdir(self.directory))
 
     def read(self, name: str) -> bytes:
-        return (self.directory / name).read_bytes()
+        # A pipe in the place of a file would keep a plain open waiting for ever.
+        file = os.open(self.directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as opened:
+            return opened.read()
 
     def size(self, name: str) -> int:
         return os.stat(self.directory / name).st_size
@@ -33,9 +38,7 @@ class Disk:
         Zeros are written, not only allocated, so that a later write changes neither the size nor
         the extents of the file and its sync need not wait for the file system's own journal.
         """
-        file = os.open(
-            self.directory / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
+        file = make_file(self.directory / name)
         try:
             os.posix_fallocate(file, 0, size_bytes)
             for at in range(0, size_bytes, len(_ZEROS)):

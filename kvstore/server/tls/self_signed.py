@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from kvstore.backend.directory import make_directory
 from kvstore.server.config import ConfigError
 from kvstore.server.tls.key_pair import KeyPair
 
@@ -49,7 +50,7 @@ def self_signed(directory: Path, hosts: Iterable[str], validity_years: int) -> K
     if _is_good(pair):
         return pair
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         until = _write(pair, hosts, validity_years)
     except OSError as error:
         raise ConfigError(
@@ -128,10 +129,11 @@ def _names(hosts: Iterable[str]) -> list[x509.GeneralName]:
 
 
 def _replace(path: str, content: bytes, mode: int) -> None:
-    """Write a file so that it is there as a whole or not at all."""
+    """Write a file so that it is there as a whole or not at all, whatever the umask."""
     fresh = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(content)
     os.replace(fresh, path)
