@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 
@@ -28,6 +29,7 @@ from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.framing import frame_message
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.service import Service
+from kvstore.server.transports.web.http2 import WebHead
 
 PATH = "/pkg.Things/Echo"
 REQUEST = encode_fields(
@@ -84,7 +86,7 @@ def test_a_session_is_freed_with_its_stream_and_not_by_the_collector(end: bytes)
         methods, CallStats(methods), loop, max_message_bytes=1000, min_ping_interval_s=5.0
     )
     calls = Calls(service, "peer", lambda: None)
-    connection: Connection[CallHead] = Connection(calls, Limits(), 0.0)
+    connection: Connection[CallHead | WebHead] = Connection(calls, Limits(), 0.0)
     calls.connection = connection
     begin = frame(HEADERS, END_HEADERS, 1, REQUEST) + frame(DATA, 0, 1, frame_message(b""))
     gc.disable()
@@ -100,3 +102,32 @@ def test_a_session_is_freed_with_its_stream_and_not_by_the_collector(end: bytes)
     finally:
         gc.enable()
         loop.close()
+
+
+def test_a_call_that_is_reset_before_it_begins_leaves_no_coroutine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the read that brought it, so that its task has not run yet."""
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+
+    async def handler(request: object, call: Call) -> bytes:
+        return b""
+
+    message = rpc_pb2.PutRequest
+    methods = {PATH: Method(PATH, Kind.UNARY, message, message, handler)}
+    loop = asyncio.new_event_loop()
+    service = Service(
+        methods, CallStats(methods), loop, max_message_bytes=1000, min_ping_interval_s=5.0
+    )
+    calls = Calls(service, "peer", lambda: None)
+    connection: Connection[CallHead | WebHead] = Connection(calls, Limits(), 0.0)
+    calls.connection = connection
+    whole = frame(HEADERS, END_HEADERS, 1, REQUEST) + frame(DATA, END_STREAM, 1, frame_message(b""))
+    reset = frame(RST_STREAM, 0, 1, bytes(4))
+    connection.receive(PREFACE + frame(SETTINGS, 0, 0) + whole + reset, 0.0)
+    loop.run_until_complete(service.close())
+    loop.close()
+    gc.collect()
+    assert complaints == []
+    assert service.stats.methods[PATH].handled[1] == 1

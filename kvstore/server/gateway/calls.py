@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -60,7 +59,7 @@ class GatewayCall:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._is_started = self.is_done = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
             self._timer = self._loop.call_later(timeout_s, self._expire)
@@ -174,13 +173,16 @@ class UnaryCall(GatewayCall):
         elif isinstance(response, Deferred):
             response.then(self._on_response)
         else:
-            self._task = self._loop.create_task(self._wait_for(response))
+            # The response itself and not what awaits it: of two, the inner one would be left
+            # without an end when the call is cancelled before it has begun.
+            self._task = asyncio.ensure_future(response)
+            self._task.add_done_callback(self._on_done)
 
-    async def _wait_for(self, response: Awaitable[Any]) -> None:
-        try:
-            self._on_response(await response, None)
-        except Exception as error:
-            self._on_response(None, error)
+    def _on_done(self, task: asyncio.Future[Any]) -> None:
+        if not task.cancelled():
+            error = task.exception()
+            assert error is None or isinstance(error, Exception)
+            self._on_response(None if error else task.result(), error)
 
     def _on_response(self, response: Response | None, error: Exception | None) -> None:
         """Not raising, as a Deferred wants it."""

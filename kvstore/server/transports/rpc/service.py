@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any
 
 from kvstore.server.method import MethodTable
@@ -28,11 +28,11 @@ class Service:
         self.max_message_bytes = max_message_bytes
         self.min_ping_interval_s = min_ping_interval_s
         self.deadlines = Deadlines(loop)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
         """Run it, and hold on to it while it runs."""
-        task = self.loop.create_task(work)
+        task = asyncio.ensure_future(work, loop=self.loop)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

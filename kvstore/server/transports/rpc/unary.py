@@ -42,7 +42,7 @@ class UnaryCall:
         self._calls, self.stream, self._head, self._began = calls, stream, head, began
         self._reader: MessageReader | None = None
         self._message: bytes | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
         self.is_done = self._is_running = False
         stream.call = self
         if head.timeout_s is not None:
@@ -102,13 +102,16 @@ class UnaryCall:
         if type(response) is Deferred:
             response.then(self._on_answer)
         else:
-            self._task = self._calls.service.spawn(self._await(response))
+            # The response itself and not what awaits it: of two, the inner one would be left
+            # without an end when the call is cancelled before it has begun.
+            self._task = self._calls.service.spawn(response)
+            self._task.add_done_callback(self._on_done)
 
-    async def _await(self, response: Awaitable[Any]) -> None:
-        try:
-            self._on_answer(await response, None)
-        except Exception as error:
-            self._on_answer(None, error)
+    def _on_done(self, task: asyncio.Future[Any]) -> None:
+        if not task.cancelled():
+            error = task.exception()
+            assert error is None or isinstance(error, Exception)
+            self._on_answer(None if error else task.result(), error)
 
     def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
