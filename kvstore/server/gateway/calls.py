@@ -157,7 +157,7 @@ class UnaryCall(GatewayCall):
         self._parts.clear()
         try:
             request = first_document(self.method.request, body, fault=fault)
-        except StatusError as error:
+        except Exception as error:
             self._fail(error)
             return
         self.start_counting()

@@ -68,19 +68,39 @@ def first_document(kind: type[M], body: bytes, *, fault: str = "") -> M:
     assert start is not None
     if start.end() < len(text):
         try:
-            document, _ = _DECODER.raw_decode(text, start.end())
+            document, end = _DECODER.raw_decode(text, start.end())
         except json.JSONDecodeError as error:
             why = _syntax_error(text, error)
             raise _refused(fault or why if why == _CUT_OFF else why) from None
         except (ValueError, RecursionError, ArithmeticError):
             raise _refused("proto: syntax error: invalid value") from None
         try:
+            _check_characters(document, text[:end], body)
             _fill(message, document)
         except RecursionError:
             raise _refused("proto: exceeded max recursion depth") from None
     elif fault:
         raise _refused(fault)
     return message
+
+
+def _check_characters(document: Any, text: str, body: bytes) -> None:
+    """Raises StatusError for strings, of unknown fields too, that are no Unicode.
+
+    Protobuf fails on them in ways of its own. `text` is all that was read of `body`.
+    """
+    if not body.isascii() and not _is_unicode(text):
+        raise _refused("proto: syntax error: invalid UTF-8 in string")
+    if b"\\u" in body and not _is_unicode(json.dumps(document, default=str, ensure_ascii=False)):
+        raise _refused("proto: syntax error: invalid escape code in string")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refused(text: str) -> StatusError:
@@ -227,13 +247,7 @@ def _enum(field: FieldDescriptor, value: Any) -> int | None:
 def _string(field: FieldDescriptor, value: Any) -> str | bytes | None:
     if not isinstance(value, str):
         return None
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return _base64(value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _refused("proto: syntax error: invalid UTF-8 in string") from None
-    return value
+    return _base64(value) if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
 def _base64(text: str) -> bytes | None:

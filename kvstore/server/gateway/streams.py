@@ -20,7 +20,7 @@ from kvstore.server.gateway.json_in import first_document
 from kvstore.server.gateway.json_out import error_chunk, result_chunk
 from kvstore.server.gateway.splitter import Splitter
 from kvstore.server.method import Kind
-from kvstore.server.status import Code, Status, StatusError, status_of
+from kvstore.server.status import Code, Status, status_of
 
 __all__ = ["StreamCall"]
 
@@ -56,9 +56,10 @@ class StreamCall(GatewayCall):
                 request = first_document(self.method.request, document)
                 self.check_size(request)
                 self._requests.append(request)
-        except StatusError as error:
-            if error.code is not Code.INVALID_ARGUMENT:
-                self._end(status_of(error))
+        except Exception as error:
+            status = self._status_for(error)
+            if status.code is not Code.INVALID_ARGUMENT:
+                self._end(status)
             self._is_all = True
         if self._splitter.is_too_large:
             self._end(status_of(self.too_large(JSON_FACTOR * self._max_message_bytes)))

@@ -6,11 +6,13 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from kvstore.server.config import parse_config
+from kvstore.server.gateway import calls, streams
 from kvstore.server.gateway.context import call_of
 from kvstore.server.gateway.routes import ROUTES
 from kvstore.server.stats import MethodStats
@@ -121,6 +123,25 @@ class TestUnary:
             assert body == b"404 page not found\n"
         finally:
             site.close()
+
+
+class TestBugs:
+    @pytest.mark.parametrize(
+        ("path", "module"), [("/v3/kv/range", calls), ("/v3/lease/keepalive", streams)]
+    )
+    def test_one_in_reading_a_body_costs_one_request(
+        self, site: HttpSite, monkeypatch: pytest.MonkeyPatch, path: str, module: ModuleType
+    ) -> None:
+        def broken(*args: object, **kwargs: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(module, "first_document", broken)
+        with site.wire() as wire:
+            for _ in range(2):
+                wire.send(post(path, "{}"))
+                head, body = wire.answer()
+                assert head.startswith(b"HTTP/1.1 500")
+                assert b"a bug" not in body
 
 
 class TestMetadata:

@@ -143,4 +143,18 @@ class TestDocuments:
     def test_strings_are_unicode(self) -> None:
         kind = rpc_pb2.AuthenticateRequest
         assert first_document(kind, '{"name":"ä\\u2028"}'.encode()).name == "ä\u2028"
-        assert "UTF-8" in refusal('{"name":"\\ud800"}', kind)
+        assert "invalid escape code" in refusal('{"name":"\\ud800"}', kind)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"sort_order":"ASC\xff"}',
+            b'{"k\xffey":"YQ=="}',
+            b'{"nope":["\xff"]}',
+            b'{"key":"YQ\xc3"}',
+            b'{"sort_order":"\\udc80"}',
+            b'{"nope":{"\\ud800":1}}',
+        ],
+    )
+    def test_all_strings_are_unicode_whoever_asks_for_them(self, body: bytes) -> None:
+        assert refusal(body).startswith("proto: syntax error: invalid ")

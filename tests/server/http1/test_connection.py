@@ -316,6 +316,11 @@ class TestTheEnd:
         assert case.transport.written.count(b"200 OK") == 2
         assert case.transport.is_open
 
+    def test_a_body_that_is_cut_off_after_its_answer_ends_the_connection(self, case: Case) -> None:
+        case.receive(post("/now", b"xy")[:-1])
+        case.do(case.connection.eof_received)
+        assert not case.transport.is_open
+
     def test_a_body_that_goes_on_after_its_answer_is_cut_off(self, case: Case) -> None:
         case.receive(get("/now", "Content-Length: 99999999", method="POST"))
         for _ in range(DISCARD_BYTES // 50_000 + 1):

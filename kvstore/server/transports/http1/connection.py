@@ -167,11 +167,17 @@ class Http1Connection(asyncio.Protocol):
         finally:
             self._is_pumping = False
         if not self._is_closing:
-            if self._is_eof and self._active is None and not self._is_congested:
+            if self._is_eof and not self._is_congested and self._has_answered:
                 self._close()
                 return
             self._watch_head()
             self._regulate()
+
+    @property
+    def _has_answered(self) -> bool:
+        """Nobody waits for anything; the rest of a body after its answer does not matter."""
+        active = self._active
+        return active is None or (active.is_answered and not active.is_read)
 
     @property
     def _is_blocked(self) -> bool:

@@ -33,6 +33,7 @@ MAX_FIELDS: Final = 10_000
 _LOOKED_AT: Final = 64
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^ ]*) HTTP/([0-9])\.([0-9])\r?")
 _STRANGE: Final = re.compile(rb"[\0-\x1f\x7f]")
+_TRAILING: Final = re.compile(r"(?<=[^ \t\r\n])[ \t]+(?=\r?\n)")
 _FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+")
 _FIELDS: Final = re.compile(
     r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z ]*:[\t\x20-\x7e\x80-\xff]*\r?\n)*"
@@ -40,6 +41,7 @@ _FIELDS: Final = re.compile(
 """With blanks inside names: those get an answer of their own."""
 _FIELD: Final = re.compile(r"([^:\n]+):[ \t]*([^\r\n]*)\r?\n")
 _HOST: Final = re.compile(r"[0-9A-Za-z!$%&'()*+,\-.:;=\[\]_~]*")
+_WORDS: Final = re.compile(r"[ \t,]")
 _LENGTH: Final = re.compile(r"[0-9]+")
 _MAX_LENGTH: Final = 2**63 - 1
 _NO_TRAILERS: Final = frozenset(("transfer-encoding", "trailer", "content-length"))
@@ -104,11 +106,13 @@ def parse_fields(head: bytes) -> Fields | None:
     text = head.decode("latin-1")
     if text[:1] in ("\t", " "):
         return None
+    if _FIELDS.fullmatch(text):
+        return [(name.lower(), value.rstrip(" \t")) for name, value in _FIELD.findall(text)]
+    # What is left of a folded line of blanks counts, blanks at the ends of lines do not.
+    text = _FOLD.sub(" ", _TRAILING.sub("", text))
     if not _FIELDS.fullmatch(text):
-        text = _FOLD.sub(" ", text)
-        if not _FIELDS.fullmatch(text):
-            return None
-    return [(name.lower(), value.rstrip(" \t")) for name, value in _FIELD.findall(text)]
+        return None
+    return [(name.lower(), value) for name, value in _FIELD.findall(text)]
 
 
 def parse_request(line: RequestLine, fields: Fields) -> tuple[Request, Framing] | Fault:
@@ -131,8 +135,7 @@ def parse_request(line: RequestLine, fields: Fields) -> tuple[Request, Framing] 
         return _BAD_HOST
     if any(" " in name for name in values):
         return _BAD_NAME
-    options = _tokens(values.get("connection", ()))
-    closes = "close" in options or (is_1_0 and "keep-alive" not in options)
+    closes = _closes(values.get("connection", [""]), is_1_0=is_1_0)
     request = Request(
         line.method,
         line.target,
@@ -143,6 +146,14 @@ def parse_request(line: RequestLine, fields: Fields) -> tuple[Request, Framing] 
         keeps_alive=not (closes or is_greeting or framing.is_doubtful),
     )
     return request, framing
+
+
+def _closes(options: list[str], *, is_1_0: bool) -> bool:
+    """Go looks for words in the first of the fields, and for elements of the list in all."""
+    words = _WORDS.split(options[0].lower())
+    if is_1_0:
+        return "keep-alive" not in words
+    return "close" in words or "close" in _tokens(options)
 
 
 def _framing(values: dict[str, list[str]], *, is_1_0: bool) -> Framing | Fault:
