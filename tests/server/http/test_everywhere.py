@@ -32,7 +32,9 @@ PATHS = ("/health", "/livez?verbose", "/readyz", "/version", "/debug/vars", "/me
 FICKLE = ("/debug/vars", "/metrics")
 RANGE, PUT = "/v3/kv/range", "/v3/kv/put"
 JSON = b'{"key":"YQ=="}'
-LARGE = b'{"key":"Yg==","value":"%b"}' % (b"eHh4" * 5000)
+LARGE, REFUSED_BY_ETCD, REFUSED_BY_GRPC = (
+    b'{"key":"Yg==","value":"%b"}' % (b"eHh4" * count) for count in (5_000, 533_000, 733_000)
+)
 
 FEATURES = [
     *(
@@ -54,6 +56,8 @@ FEATURES = [
     Feature("GET", "/version", {"content-type": "application/json"}),
     Feature("POST", PUT, body=b'{"key":"YQ==","value":"MQ=="}'),
     Feature("POST", PUT, body=LARGE),
+    Feature("POST", PUT, body=REFUSED_BY_ETCD),
+    Feature("POST", PUT, body=REFUSED_BY_GRPC),
     Feature("POST", RANGE, body=JSON),
     Feature("POST", RANGE, body=b'{"key":"Yg=="}'),
     Feature("POST", RANGE, {"te": "trailers"}, JSON),

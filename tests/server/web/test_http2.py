@@ -288,6 +288,22 @@ class TestBodies:
         assert case.site.handlers[1].told == ["end"]
 
 
+class TestBackPressure:
+    def test_a_stream_waits_for_the_window_of_its_client(self, case: Case) -> None:
+        case.ask(1, "/watch", end=END_STREAM)
+        (handler,) = case.site.handlers
+        handler.answer.start(200, ())
+        handler.answer.send(b"x" * 65_535)
+        assert not handler.answer.is_congested
+        handler.answer.send(b"y" * 1000)
+        assert handler.answer.is_congested
+        handler.told.clear()
+        case.receive(frame(WINDOW_UPDATE, 0, 0, (1000).to_bytes(4, "big")))
+        assert (handler.answer.is_congested, handler.told) == (True, [])
+        case.receive(frame(WINDOW_UPDATE, 0, 1, (1000).to_bytes(4, "big")))
+        assert (handler.answer.is_congested, handler.told) == (False, ["writable"])
+
+
 class TestTheEnd:
     def test_a_reset_cancels(self, case: Case) -> None:
         case.ask(1, "/watch", end=0)
