@@ -219,9 +219,18 @@ class TestAnswers:
         case.ask(1, "/now", (b"content-type", b"application/grpc+proto"), end=END_STREAM)
         assert case.fields(case.sent()[0])["grpc-status"] == "12"
 
-    @pytest.mark.parametrize("path", ["nowhere", "/%zz", "/\x7f"])
-    def test_what_has_no_target_is_reset(self, case: Case, path: str) -> None:
-        case.ask(1, path, end=END_STREAM)
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "nowhere"),
+            ("GET", "/%zz"),
+            ("GET", "/\x7f"),
+            ("GET", "https://host/now"),
+            ("CONNECT", "/now"),
+        ],
+    )
+    def test_what_has_no_target_is_reset(self, case: Case, method: str, path: str) -> None:
+        case.ask(1, path, method=method, end=END_STREAM)
         (reset,) = case.sent()
         assert reset.kind == RST_STREAM
 

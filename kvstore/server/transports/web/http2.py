@@ -80,7 +80,9 @@ class WebHead:
         shown = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         pseudo = dict(field for field in shown if field[0][:1] == ":")
         method, path = pseudo[":method"], pseudo[":path"]
-        target = parse_target(method, path)
+        # An absolute path, or `*`; a CONNECT has none.
+        is_path = path == "*" or (path[:1] == "/" and method != "CONNECT")
+        target = parse_target(method, path) if is_path else None
         if target is None or pseudo[":scheme"] not in ("http", "https"):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "the target of the request is malformed")
         others = [field for field in shown if field[0][:1] != ":"]
