@@ -137,7 +137,7 @@ class TestLimit:
 
     def test_limit_equal_to_the_total_says_no_more(self, sample: StoreProtocol) -> None:
         # behaviour 28
-        for limit in (6, 7):
+        for limit in (6, 7, 2**31, 2**63 - 1):
             result = get_all(sample, limit=limit)
             assert (keys(result), result.more, result.count) == (EVERY_KEY, False, 6)
 

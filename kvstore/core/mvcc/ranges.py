@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from kvstore.core.mvcc.record import KeyRecords, Records, decode, numbers_of
 from kvstore.core.mvcc.tree_index import TreeIndex
@@ -17,6 +19,9 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     SortTarget.MOD: lambda kv: kv.mod_revision,
     SortTarget.VALUE: lambda kv: kv.value,
 }
+
+_MOST_KEYS: Final = sys.maxsize - 1
+"""A limit above this is none: one more than the limit is looked for, which has to be countable."""
 
 
 def read_range(
@@ -37,7 +42,7 @@ def read_range(
     """
     if op.count_only:
         return RangeResult(header, (), False, index.count(op.range, main, published=published))
-    limit = max(op.limit, 0)
+    limit = min(max(op.limit, 0), _MOST_KEYS)
     is_filtered = (
         op.min_mod_revision
         or op.max_mod_revision

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from kvstore.errors import TooManyOperations
 from kvstore.keys import KeyRange
 from kvstore.proto import rpc_pb2
 from kvstore.types import Compare, DeleteRangeOp, Op, PutOp, RangeOp, Txn, WatchCreate
 
 __all__ = ["delete_range_op", "put_op", "range_op", "txn", "watch_create", "writes"]
+
+_MOST_LEVELS: Final = 200
+"""Transactions in one another, whatever --max-txn-ops says; its default allows 128."""
 
 _OPERANDS: Final = ("version", "create_revision", "mod_revision", "value", "lease")
 """The member of the operand's oneof that belongs to each compare target, by its number."""
@@ -47,15 +51,18 @@ def delete_range_op(request: rpc_pb2.DeleteRangeRequest) -> DeleteRangeOp:
     return DeleteRangeOp(KeyRange(request.key, request.range_end), request.prev_kv)
 
 
-def txn(request: rpc_pb2.TxnRequest) -> Txn:
+def txn(request: rpc_pb2.TxnRequest, level: int = 1) -> Txn:
+    """Raises TooManyOperations for transactions in one another beyond any use."""
+    if level > _MOST_LEVELS:
+        raise TooManyOperations
     return Txn(
         [_compare(compare) for compare in request.compare],
-        [_op(op) for op in request.success],
-        [_op(op) for op in request.failure],
+        [_op(op, level) for op in request.success],
+        [_op(op, level) for op in request.failure],
     )
 
 
-def _op(request: rpc_pb2.RequestOp) -> Op | None:
+def _op(request: rpc_pb2.RequestOp, level: int) -> Op | None:
     match request.WhichOneof("request"):
         case "request_put":
             return put_op(request.request_put)
@@ -64,7 +71,7 @@ def _op(request: rpc_pb2.RequestOp) -> Op | None:
         case "request_delete_range":
             return delete_range_op(request.request_delete_range)
         case "request_txn":
-            return txn(request.request_txn)
+            return txn(request.request_txn, level + 1)
         case _:
             return None
 

@@ -3,6 +3,9 @@
 google.protobuf.json_format takes what protojson refuses (base64 with characters that are none of
 it), so this is our own. The texts of errors are Go's, without the line and column that protojson
 adds: those it does not promise to keep.
+
+    document   encoding/json finds its end and its errors; at most 10,000 brackets in one another
+    message    protojson fills it; numbers are read digit by digit, in any notation
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from kvstore.errors import TooManyOperations
+from kvstore.proto import rpc_pb2
 from kvstore.proto.reflection import is_repeated
+from kvstore.server.gateway.json_syntax import CUT_OFF, not_json, syntax_error
 from kvstore.server.status import Code, StatusError
 
 __all__ = ["first_document"]
@@ -29,9 +34,16 @@ _Convert: TypeAlias = Callable[[FieldDescriptor, Any], Any]
 """None for a value that the field cannot have."""
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_MAX_EXPONENT: Final = 20
-_CUT_OFF: Final = "unexpected EOF"
+_NUMBER: Final = re.compile(
+    r"(-?)(?:0|([1-9][0-9]*))(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?(?![-+.\w])", re.ASCII
+)
+"""Sign, digits, fraction and exponent. What follows in a string is not looked at, as in Go."""
+_MOST_DIGITS: Final = 20
+"""Of a whole number of 64 bits."""
+_MOST_BRACKETS: Final = 10_000
+_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_MOST_LOOKED_AT: Final = 256 * 1024
+"""Characters of a document that is too deep for us, which tell whether it is for Go, too."""
 _RANGES: Final = {
     FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
@@ -44,15 +56,17 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object with its names in order, the repeated ones too."""
 
 
-def _constant(text: str) -> Any:
-    raise ValueError(text)
+class _Number(str):
+    """A number as it stands in the text."""
+
+    __slots__ = ()
 
 
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_Object,
-    parse_float=Decimal,
-    parse_int=Decimal,
-    parse_constant=_constant,
+    parse_float=_Number,
+    parse_int=_Number,
+    parse_constant=not_json,
 )
 
 
@@ -68,20 +82,25 @@ def first_document(kind: type[M], body: bytes, *, fault: str = "") -> M:
     assert start is not None
     if start.end() < len(text):
         try:
-            document, end = _DECODER.raw_decode(text, start.end())
-        except json.JSONDecodeError as error:
-            why = _syntax_error(text, error)
-            raise _refused(fault or why if why == _CUT_OFF else why) from None
-        except (ValueError, RecursionError, ArithmeticError):
-            raise _refused("proto: syntax error: invalid value") from None
-        try:
-            _check_characters(document, text[:end], body)
-            _fill(message, document)
+            _fill(message, _document(text, start.end(), body, fault))
         except RecursionError:
-            raise _refused("proto: exceeded max recursion depth") from None
+            raise _too_deep(kind, text) from None
     elif fault:
         raise _refused(fault)
     return message
+
+
+def _document(text: str, start: int, body: bytes, fault: str) -> Any:
+    """The first document of `text`, which is `body`. Raises StatusError."""
+    try:
+        document, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        why = syntax_error(text, error)
+        raise _refused(fault or why if why == CUT_OFF else why) from None
+    except ValueError as error:
+        raise _refused(str(error)) from None
+    _check_characters(document, text[:end], body)
+    return document
 
 
 def _check_characters(document: Any, text: str, body: bytes) -> None:
@@ -107,28 +126,19 @@ def _refused(text: str) -> StatusError:
     return StatusError(Code.INVALID_ARGUMENT, text)
 
 
-def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """What Go's scanner says in this place."""
-    at = min(error.pos, len(text))
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    if at == len(text) or error.msg.startswith("Unterminated string"):
-        return _CUT_OFF
-    place = {
-        "Expecting property name enclosed in double quotes": "looking for beginning of object key "
-        "string",
-        "Expecting ':' delimiter": "after object key",
-        "Expecting ',' delimiter": "after object key:value pair",
-        "Invalid control character at": "in string literal",
-        "Invalid \\escape": "in string escape code",
-    }.get(error.msg.partition(": ")[0], "looking for beginning of value")
-    return f"invalid character {_quoted(text[at])} {place}"
-
-
-def _quoted(character: str) -> str:
-    if character in "'\\":
-        return f"'\\{character}'"
-    return "'\"'" if character == '"' else f"'{character}'"
+def _too_deep(kind: type[Message], text: str) -> StatusError:
+    """What etcd says of a document that is too deep for Python, though not always for Go."""
+    depth = 0
+    for mark in _MARK.finditer(text, 0, _MOST_LOOKED_AT):
+        if mark[0] in "[{":
+            depth += 1
+            if depth > _MOST_BRACKETS:
+                return _refused(f"invalid character '{mark[0]}' exceeded max depth")
+        elif mark[0] in "]}":
+            depth -= 1
+    if kind is rpc_pb2.TxnRequest:
+        return _refused(TooManyOperations.message)
+    return _refused("proto: exceeded max recursion depth")
 
 
 # -- messages ------------------------------------------------------------------------------------
@@ -212,7 +222,7 @@ def _token(value: Any) -> str:
         return "{"
     if isinstance(value, list):
         return "["
-    if isinstance(value, Decimal):
+    if isinstance(value, _Number):
         return str(value)
     return json.dumps(value, ensure_ascii=False)
 
@@ -222,30 +232,52 @@ def _bool(field: FieldDescriptor, value: Any) -> bool | None:
 
 
 def _integer(field: FieldDescriptor, value: Any) -> int | None:
-    """A number without a fraction, or a string of one."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = Decimal(value)
-    if not isinstance(value, Decimal) or value.adjusted() > _MAX_EXPONENT:
-        return None
-    _, low, high = _RANGES[field.cpp_type]
-    number = int(value)
-    return number if number == value and low <= number <= high else None
+    """A number without a fraction, or a string that begins with one."""
+    return _whole(value, *_RANGES[field.cpp_type][1:]) if isinstance(value, str) else None
 
 
 def _enum(field: FieldDescriptor, value: Any) -> int | None:
-    if isinstance(value, Decimal) and value.adjusted() <= _MAX_EXPONENT:
-        number = int(value)
-        if number == value and -(2**31) <= number < 2**31:
+    if isinstance(value, _Number):
+        number = _whole(value, -(2**31), 2**31 - 1)
+        if number is not None:
             return number
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, _Number):
         raise _invalid(field, value)
     assert field.enum_type is not None
     known = field.enum_type.values_by_name.get(value)
     return None if known is None else known.number
 
 
+def _whole(text: str, low: int, high: int) -> int | None:
+    """The value of a number in any notation if it is whole, as protojson sees it.
+
+    It is shifted digit by digit, so an exponent costs nothing; None also for too many digits.
+    """
+    parts = _NUMBER.match(text)
+    if parts is None or text[-1].isspace():
+        return None
+    sign, digits, fraction, exponent = (part or "" for part in parts.groups())
+    fraction = fraction.rstrip("0")
+    if not digits and not fraction:
+        return 0
+    if len(exponent) > _MOST_DIGITS:
+        return None
+    shift = int(exponent or "0")
+    if shift >= 0:
+        if len(fraction) > shift or len(digits) + shift > _MOST_DIGITS:
+            return None
+        digits += fraction + "0" * (shift - len(fraction))
+    else:
+        end = len(digits) + shift
+        if fraction or end <= 0 or digits[end:].strip("0"):
+            return None
+        digits = digits[:end]
+    number = int(sign + digits)
+    return number if low <= number <= high else None
+
+
 def _string(field: FieldDescriptor, value: Any) -> str | bytes | None:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, _Number):
         return None
     return _base64(value) if field.type == FieldDescriptor.TYPE_BYTES else value
 

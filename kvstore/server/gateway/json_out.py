@@ -6,15 +6,22 @@ Names are those of the proto files, what is zero is left out, 64 bit numbers are
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from kvstore.server.method import Response, serialized
+from kvstore.server.nesting import parser
 from kvstore.server.status import Status
 
 __all__ = ["error_body", "error_chunk", "message_body", "result_chunk"]
+
+_RECURSION: Final = 5000
+"""Enough for as many transactions in one another as are executed (about ten calls for each)."""
 
 
 def message_body(kind: type[Message], response: Response) -> bytes:
@@ -41,10 +48,33 @@ def error_chunk(status: Status) -> bytes:
 
 def _document(kind: type[Message], response: Response) -> dict[str, Any]:
     if not isinstance(response, Message):
-        response = kind.FromString(serialized(response))
-    return MessageToDict(response, preserving_proto_field_name=True)
+        response = parser(kind)(serialized(response))
+    try:
+        return MessageToDict(response, preserving_proto_field_name=True)
+    except RecursionError:  # the answer to transactions in one another
+        with _deeper():
+            return MessageToDict(response, preserving_proto_field_name=True)
 
 
 def _encoded(document: dict[str, Any]) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = _dumps(document)
+    except RecursionError:
+        with _deeper():
+            text = _dumps(document)
     return text.encode("utf-8", "replace")
+
+
+def _dumps(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+@contextmanager
+def _deeper() -> Iterator[None]:
+    """Room for a few thousand calls in one another, for code that does not wait meanwhile."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)

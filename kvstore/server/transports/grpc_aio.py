@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from kvstore.errors import StoreClosed
 from kvstore.server.config.urls import Url
 from kvstore.server.method import Call, Kind, Method, MethodTable, serialized, unknown_method
+from kvstore.server.nesting import parser
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code, StatusError, status_of
 from kvstore.server.transports.interface import Face, Pages
@@ -195,7 +196,7 @@ class GrpcTransport:
 
     def _parser(self, method: Method) -> Callable[[bytes], Message]:
         """Raises StatusError with the texts of etcd's gRPC library."""
-        parse, limit = method.request.FromString, self._max_message_bytes
+        parse, limit = parser(method.request), self._max_message_bytes
         stats = self._stats.methods[method.path]
 
         def parsed(data: bytes) -> Message:

@@ -66,7 +66,9 @@ class Acceptor:
         self._loop.add_reader(door.socket, self._accept, door)
 
     def close(self) -> None:
-        """Accept no more, and break off handshakes."""
+        """Accept no more, and break off handshakes. A second time it does nothing."""
+        if self._is_closed:
+            return
         self._is_closed = True
         self._stop()
         for door in self._doors:

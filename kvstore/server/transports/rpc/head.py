@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.message import Message
 
 from kvstore.server.method import Call, Deferred, Kind, Method, MethodTable, unknown_method
+from kvstore.server.nesting import parser
 from kvstore.server.stats import CallStats, MethodStats
 from kvstore.server.status import Code
 from kvstore.server.transports.http2.header_block import Fields
@@ -108,7 +109,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
         head.refusal = Refusal(Code.UNIMPLEMENTED, unknown_method(methods, path), unknown=path)
         return head
     head.method, head.stats = method, stats.methods[path]
-    head.parse, head.handler = method.request.FromString, method.handler
+    head.parse, head.handler = parser(method.request), method.handler
     head.shortcut = method.shortcut
     head.is_whole = method.kind is Kind.UNARY and not head.is_gzip
     return head
