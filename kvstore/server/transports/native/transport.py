@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
-from kvstore.server.transports.http2.connection import Limits
+from kvstore.server.transports.http2.limits import Limits
 from kvstore.server.transports.interface import Face, Http1Factory
 from kvstore.server.transports.native.protocol import Http2Protocol, Pings, Turns
 from kvstore.server.transports.native.sniffer import Sniffer
