@@ -50,6 +50,10 @@ COMPACTION_SLEEP_S: Final = 0.01
 
 RANGE_SLICE_KEYS: Final = 2000
 """A large range yields to other work after this many keys."""
+RANGE_SLICE_BYTES: Final = 1024 * 1024
+"""And after about this much."""
+RANGE_FIRST_SLICE_KEYS: Final = 16
+"""By which the size of the next is guessed."""
 STREAM_FIRST_CHUNK_KEYS: Final = 10
 """Keys in the first message of a RangeStream; later ones double or halve."""
 

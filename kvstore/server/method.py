@@ -9,7 +9,7 @@ that the transport pulls, so that the transport's flow control is the back-press
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -23,8 +23,10 @@ __all__ = [
     "Kind",
     "Method",
     "MethodTable",
+    "Progress",
     "Response",
     "Session",
+    "Sliced",
     "serialized",
     "unknown_method",
 ]
@@ -53,6 +55,40 @@ class EncodedParts(NamedTuple):
     parts: Sequence[bytes]
 
 
+class Progress(Protocol):
+    """Of who makes a large answer: whoever asked counts it, and may have it wait."""
+
+    def add(self, size: int) -> None:
+        """So many bytes more of it have been made."""
+        ...
+
+    async def turn(self) -> None:
+        """Let others go first; call it between pieces."""
+        ...
+
+
+class Sliced:
+    """A large answer that is made in pieces: `make` it, or await it where nobody counts."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[Progress], Coroutine[Any, Any, EncodedParts]]) -> None:
+        self.make = make
+
+    def __await__(self) -> Generator[Any, None, EncodedParts]:
+        return self.make(_Uncounted()).__await__()
+
+
+class _Uncounted:
+    """Implements Progress."""
+
+    def add(self, size: int) -> None:
+        pass
+
+    async def turn(self) -> None:
+        await asyncio.sleep(0)
+
+
 Response: TypeAlias = bytes | EncodedParts | Message
 """What a handler answers with; bytes are serialized already."""
 
@@ -74,11 +110,13 @@ class Deferred:
     that thousands of answers cost neither a task nor a turn of the loop each.
     """
 
-    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response")
+    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response", "held_bytes")
 
     def __init__(self, encode: Callable[[Any], Response]) -> None:
         self._encode = encode
         self._is_done = False
+        self.held_bytes = 0
+        """What the result takes that is there and may not be told yet; 0: next to nothing."""
         self._response: Response | None = None
         self._error: Exception | None = None
         self._callback: Callable[[Response | None, Exception | None], None] | None = None
@@ -146,6 +184,11 @@ class Session(Protocol):
         ...
 
     @property
+    def is_full(self) -> bool:
+        """Does it take no more requests before `on_ready` was called again?"""
+        ...
+
+    @property
     def is_over(self) -> bool:
         """Will there be no more responses, ever? Then the call ends well."""
         ...
@@ -162,6 +205,8 @@ class Method(NamedTuple):
     `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it
     returns None, having done nothing, for what the handler has to look at. `session`, of some BIDI
     methods, makes the same stream as `handler` without a task: `(call, on_ready) -> Session`.
+    `is_read`, of UNARY ones: it changes nothing, so that it may be run again instead of keeping its
+    answer.
     """
 
     path: str
@@ -171,6 +216,7 @@ class Method(NamedTuple):
     handler: Callable[[Any, Call], Any]
     shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
     session: Callable[[Call, Callable[[], None]], Session] | None = None
+    is_read: bool = False
 
 
 MethodTable = Mapping[str, Method]

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
@@ -59,6 +59,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 W = TypeVar("W", bound=Waiter)
 log = logging.getLogger(__name__)
+
+
+async def _let_others_run() -> None:
+    await asyncio.sleep(0)
 
 
 class _Refusal(NamedTuple):
@@ -145,9 +149,12 @@ class LoopStore:
         return result._replace(kvs=[kv for part in parts for kv in part])
 
     async def range_in_parts(
-        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], T]
+        self,
+        op: RangeOp,
+        use: Callable[[Sequence[KeyValue]], T],
+        turn: Callable[[], Awaitable[None]] = _let_others_run,
     ) -> tuple[RangeResult, list[T]]:
-        """As `range`, with the loop free between slices: what `use` makes of each, in order.
+        """As `range`, with `turn` awaited between slices: what `use` makes of each, in order.
 
         The result has no kvs of its own. So no more is kept of a large range than `use` keeps.
         """
@@ -155,7 +162,7 @@ class LoopStore:
         if not is_small(self._engine, op) and is_plain(op) and not op.count_only:
             for _ in range(3):
                 try:
-                    return await self._range_in_slices(op, use)
+                    return await self._range_in_slices(op, use, turn)
                 except Compacted:
                     if op.revision > 0:
                         raise
@@ -163,17 +170,20 @@ class LoopStore:
         kvs, parts = result.kvs, []
         for start in range(0, len(kvs), RANGE_SLICE_KEYS):
             parts.append(use(kvs[start : start + RANGE_SLICE_KEYS]))
-            await asyncio.sleep(0)
+            await turn()
         return result._replace(kvs=()), parts
 
     async def _range_in_slices(
-        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], T]
+        self,
+        op: RangeOp,
+        use: Callable[[Sequence[KeyValue]], T],
+        turn: Callable[[], Awaitable[None]],
     ) -> tuple[RangeResult, list[T]]:
         cursor = RangeCursor(self._engine, op)
         parts: list[T] = []
         while not cursor.is_done:
-            parts.append(use(as_values(op, cursor.read(RANGE_SLICE_KEYS))))
-            await asyncio.sleep(0)
+            parts.append(use(as_values(op, cursor.read_slice())))
+            await turn()
             self._check_open()
         return cursor.result([]), parts
 
@@ -209,14 +219,18 @@ class LoopStore:
 
     # -- writes ----------------------------------------------------------------------------------
 
-    def apply(self, txn: Txn, waiter: W) -> W:
+    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
         """Decide at once; the waiter is done when the result is durable. Raises as `txn`.
+
+        `decided` sees the result at once, which must not leave the process before that.
 
         It is called from inside the conclusion of a commit and must not call the store.
         """
         self._check_writable()
         try:
             applied = self._engine.txn(txn)
+            if decided is not None:
+                decided(applied.result)
         except (StateError, KeyNotFound) as error:
             applied = self._refused(error)
         self._notify(waiter, applied)

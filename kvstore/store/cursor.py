@@ -7,7 +7,12 @@ from kvstore.core.mvcc.ranges import as_values
 from kvstore.core.mvcc.record import key_of
 from kvstore.core.mvcc.validate import check_range
 from kvstore.keys import KeyRange
-from kvstore.limits import RANGE_SLICE_KEYS, STREAM_FIRST_CHUNK_KEYS
+from kvstore.limits import (
+    RANGE_FIRST_SLICE_KEYS,
+    RANGE_SLICE_BYTES,
+    RANGE_SLICE_KEYS,
+    STREAM_FIRST_CHUNK_KEYS,
+)
 from kvstore.types import RangeOp, RangeResult, SortOrder, SortTarget
 
 __all__ = ["RangeChunks", "RangeCursor", "is_plain", "is_small"]
@@ -48,6 +53,7 @@ class RangeCursor:
         self._wanted = self.count if op.limit <= 0 else min(op.limit, self.count)
         self._range = op.range
         self.records_read = 0
+        self._slice_keys = RANGE_FIRST_SLICE_KEYS
 
     @property
     def is_done(self) -> bool:
@@ -60,6 +66,14 @@ class RangeCursor:
         self.records_read += len(records)
         if records:
             self._range = KeyRange(key_of(records[-1]) + b"\x00", self._op.range.range_end)
+        return records
+
+    def read_slice(self) -> list[bytes]:
+        """The next records, as many as should be read in one go. Raises Compacted."""
+        records = self.read(self._slice_keys)
+        size = sum(map(len, records))
+        fitting = RANGE_SLICE_BYTES * len(records) // max(1, size)
+        self._slice_keys = min(max(1, fitting), RANGE_SLICE_KEYS)
         return records
 
     def result(self, records: list[bytes]) -> RangeResult:

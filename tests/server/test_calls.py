@@ -13,7 +13,7 @@ import pytest
 from kvstore.proto import rpc_pb2
 from kvstore.server.method import Call, Kind, Method
 from kvstore.server.stats import CallStats
-from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import (
     DATA,
     END_HEADERS,
@@ -25,6 +25,7 @@ from kvstore.server.transports.http2.frames import (
     frame,
 )
 from kvstore.server.transports.http2.header_block import encode_fields
+from kvstore.server.transports.http2.limits import Limits
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.framing import frame_message
 from kvstore.server.transports.rpc.head import CallHead
@@ -58,7 +59,7 @@ class Echo:
         self.answers -= 1
         return b"" if self.answers >= 0 else None
 
-    has_work = False
+    has_work = is_full = False
 
     def end(self) -> None:
         self.is_over = True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -102,9 +102,12 @@ class FakeStore:
         return RangeResult(9, [KeyValue(b"k", b"v", 2, 3, 2)], True, 5)
 
     async def range_in_parts(
-        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], bytes]
+        self,
+        op: RangeOp,
+        use: Callable[[Sequence[KeyValue]], bytes],
+        turn: Callable[[], Awaitable[None]],
     ) -> tuple[RangeResult, list[bytes]]:
-        await asyncio.sleep(0)
+        await turn()
         result = self.range_now(op)
         return result._replace(kvs=()), [use(result.kvs)]
 
@@ -113,7 +116,7 @@ class FakeStore:
         for chunk in self.chunks:
             yield chunk
 
-    def apply(self, txn: Txn, waiter: W) -> W:
+    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
         self.asked.append(txn)
         results = {PutOp: PutResult(9), DeleteRangeOp: DeleteRangeResult(9, 2)}
         responses = [results[type(op)] for op in txn.success]  # type: ignore[index]

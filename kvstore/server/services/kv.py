@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final
 
 from kvstore.core.mvcc.validate import check_range, check_txn
@@ -10,13 +11,15 @@ from kvstore.errors import RequestTooLarge
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Deferred, EncodedParts, Kind, Method
+from kvstore.server.method import Call, Deferred, EncodedParts, Kind, Method, Progress, Sliced
 from kvstore.server.services.served import ServedStore, Settings
 from kvstore.server.status import Code, StatusError
 from kvstore.types import (
     DeleteRangeResult,
+    KeyValue,
     PutResult,
     RangeOp,
+    RangeResult,
     SortOrder,
     SortTarget,
     Txn,
@@ -27,6 +30,8 @@ __all__ = ["KVService"]
 
 _FIELDS_BYTES: Final = 256
 """More than a put can have besides its key and its value."""
+_KEY_VALUE_BYTES: Final = 400
+"""What a key in memory takes besides its bytes."""
 _ENVELOPE_BYTES: Final = 18
 """What etcd's proposal adds to a request before measuring: 14 for a header with an id of 10 bytes
 (13 on the members whose ids are smaller), 1 for the tag and 3 for the length of the request."""
@@ -50,6 +55,7 @@ class KVService:
                 rpc.RangeResponse,
                 self.range,
                 shortcut=self.get,
+                is_read=True,
             ),
             Method(
                 path + "RangeStream",
@@ -83,10 +89,10 @@ class KVService:
             ),
         ]
 
-    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> bytes | Awaitable[EncodedParts]:
+    def range(self, request: rpc_pb2.RangeRequest, call: Call) -> bytes | Sliced:
         op = convert.range_op(request)
         if not self._store.is_small(op):
-            return self._range_in_slices(op)
+            return Sliced(partial(self._range_in_slices, op))
         result = self._store.range_now(op)
         return convert.range_response(self._headers.encoded(result.revision), result)
 
@@ -124,8 +130,13 @@ class KVService:
         answer = Deferred(self._headers.encoded)  # a plain put is answered with a header alone
         return self._store.put(request[2:key_end], request[at:], 0, answer)
 
-    async def _range_in_slices(self, op: RangeOp) -> EncodedParts:
-        result, parts = await self._store.range_in_parts(op, convert.range_part)
+    async def _range_in_slices(self, op: RangeOp, progress: Progress) -> EncodedParts:
+        def encode(kvs: Sequence[KeyValue]) -> bytes:
+            part = convert.range_part(kvs)
+            progress.add(len(part))
+            return part
+
+        result, parts = await self._store.range_in_parts(op, encode, progress.turn)
         header = self._headers.encoded(result.revision)
         return convert.range_response_of(header, parts, result)
 
@@ -160,7 +171,14 @@ class KVService:
     def txn(self, request: rpc_pb2.TxnRequest, call: Call) -> Deferred:
         txn = convert.txn(request)
         self._check_size(request, txn)
-        return self._store.apply(txn, Deferred(self._txn))
+        answer = Deferred(self._txn)
+        if not any(type(op) is RangeOp for op in (*txn.success, *txn.failure)):
+            return self._store.apply(txn, answer)
+
+        def hold(result: TxnResult) -> None:
+            answer.held_bytes = sum(_held_bytes(one) for one in result.responses)
+
+        return self._store.apply(txn, answer, hold)
 
     def _txn(self, result: TxnResult) -> bytes:
         return convert.txn_response(self._headers.encoded(result.revision), result)
@@ -182,6 +200,13 @@ class KVService:
         check_txn(txn, self._max_txn_ops)
         if convert.writes(txn.success) or convert.writes(txn.failure):
             raise RequestTooLarge
+
+
+def _held_bytes(response: object) -> int:
+    """Of the answer to one operation of a transaction, while its commit is waited for."""
+    if not isinstance(response, RangeResult):
+        return 0
+    return sum(len(kv.key) + len(kv.value) + _KEY_VALUE_BYTES for kv in response.kvs)
 
 
 def _streamable(op: RangeOp) -> RangeOp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
@@ -14,6 +15,10 @@ from kvstore.server.services.served import ServedStore
 from kvstore.types import Lease
 
 __all__ = ["KeepAliveSession", "LeaseService"]
+
+
+_SLOW_REQUESTS: Final = 256
+"""That wait for a lease to be durable, or gone; after them no more are taken."""
 
 
 class LeaseService:
@@ -172,6 +177,10 @@ class KeepAliveSession:
     @property
     def has_work(self) -> bool:
         return bool(self._answers) or self._error is not None
+
+    @property
+    def is_full(self) -> bool:
+        return self._slow is not None and len(self._slow) >= _SLOW_REQUESTS
 
     def end(self) -> None:
         self._has_ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from kvstore.types import (
     RangeResult,
     StoreStatus,
     Txn,
+    TxnResult,
     WatchCreate,
     WatchMessage,
 )
@@ -47,10 +48,11 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """The newest durable revision."""
         ...
 
-    def apply(self, txn: Txn, waiter: W) -> W:
+    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
         """Decide at once; the waiter, a future or alike, is done when the result is durable.
 
-        Returns it. Raises as `txn` does.
+        Returns it. `decided` sees the result at once, which must not leave the process before that.
+        Raises as `txn` does.
         """
         ...
 
@@ -73,9 +75,15 @@ class ServedStore(AsyncStoreProtocol, Protocol):
     def range_now(self, op: RangeOp) -> RangeResult: ...
 
     async def range_in_parts(
-        self, op: RangeOp, use: Callable[[Sequence[KeyValue]], bytes]
+        self,
+        op: RangeOp,
+        use: Callable[[Sequence[KeyValue]], bytes],
+        turn: Callable[[], Awaitable[None]],
     ) -> tuple[RangeResult, list[bytes]]:
-        """As `range`, what `use` makes of each slice; the result has no kvs of its own."""
+        """As `range`, what `use` makes of each slice; the result has no kvs of its own.
+
+        `turn` is awaited after each.
+        """
         ...
 
     def lease_keep_alive_now(self, lease_id: int) -> Lease | None:

@@ -116,6 +116,10 @@ class WatchSession:
     def has_work(self) -> bool:
         return bool(self._pending) or self._stream.has_work
 
+    @property
+    def is_full(self) -> bool:
+        return False
+
     def end(self) -> None:
         """Events go on."""
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import (
     DATA,
     END_HEADERS,
@@ -27,6 +27,7 @@ from kvstore.server.transports.http2.frames import (
     unpack_head,
 )
 from kvstore.server.transports.http2.header_block import Fields, encode_fields
+from kvstore.server.transports.http2.limits import Limits
 from kvstore.server.transports.http2.stream import Stream
 
 ANSWER = encode_fields([(b":status", b"200")])

@@ -7,7 +7,7 @@ import struct
 import hpack
 import pytest
 
-from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import (
     ACK,
     DATA,
@@ -25,6 +25,7 @@ from kvstore.server.transports.http2.frames import (
     ErrorCode,
     frame,
 )
+from kvstore.server.transports.http2.limits import Limits
 from tests.server.http2.test_connection import FIELDS, Head, connect, frames
 
 BLOCK = hpack.Encoder().encode([(name, value, True) for name, value in FIELDS])

@@ -27,7 +27,7 @@ from kvstore.server.transports.http2.frames import (
     unpack_head,
 )
 from kvstore.server.transports.http2.header_block import encode_fields
-from kvstore.server.transports.rpc import calls as calls_module
+from kvstore.server.transports.rpc import backlog
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.hoard import HOARD_BYTES, MOST_BYTES
@@ -284,16 +284,15 @@ class TestBodies:
     def test_requests_wait_while_answers_are_not_taken(
         self, case: Case, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(calls_module, "QUEUE_BYTES", 100_000)
-        case.connection.is_congested = True
+        monkeypatch.setattr(backlog, "FULL_BYTES", 100_000)
         case.ask(1, "/kept", end=END_STREAM)
         case.site.handlers[0].answer.reply(200, (), b"x" * 200_000)
         case.ask(3, "/kept", end=END_STREAM)
         assert len(case.site.handlers) == 1
-        case.connection.is_congested = False
         case.receive(frame(WINDOW_UPDATE, 0, 0, (1 << 20).to_bytes(4, "big")))
         case.receive(frame(WINDOW_UPDATE, 0, 1, (1 << 20).to_bytes(4, "big")))
-        case.calls.uncongested()
+        case.connection.next_turn()
+        case.calls.turn()
         assert case.site.handlers[1].told == ["end"]
 
 

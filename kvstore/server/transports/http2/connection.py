@@ -30,7 +30,6 @@ the end of the read, what is still arriving gets its Stream.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from struct import Struct
 from typing import Final, Generic, Protocol, TypeVar
@@ -58,7 +57,6 @@ from kvstore.server.transports.http2.frames import (
     Setting,
     frame,
     goaway,
-    pack_head,
     rst_stream,
     settings,
     unpack_head,
@@ -70,6 +68,8 @@ from kvstore.server.transports.http2.header_block import (
     Meaning,
     check_trailers,
 )
+from kvstore.server.transports.http2.limits import Limits
+from kvstore.server.transports.http2.sending import Sending
 from kvstore.server.transports.http2.stream import Stream
 
 __all__ = ["Connection", "Head", "Limits", "Sink"]
@@ -79,38 +79,6 @@ _LAST_DATA: Final = DATA | END_STREAM << 8
 _ID: Final = MAX_WINDOW
 _uint32: Final = Struct(">I").unpack_from
 _setting: Final = Struct(">HI").iter_unpack
-
-
-class Limits:
-    """What a peer may have and do, and what is kept for one."""
-
-    max_streams = 2**32 - 1
-    """Open at a time on a connection."""
-    max_header_list_bytes = 1 << 20
-    """Of one request, also of its encoded block; as Go's servers have it."""
-    max_header_frames = 1024
-    """CONTINUATION frames of one block."""
-    stream_window_bytes = 1 << 18
-    connection_window_bytes = 16 << 20
-    turn_bytes = 1 << 20
-    """DATA of large answers that goes to the socket before others have their turn."""
-    late_streams = 4096
-    """Streams that we reset whose late frames are still dropped without an error."""
-    resets = (10_000, 500.0)
-    """Burst and rate per second of RST_STREAM: a client that gives up calls, not rapid reset."""
-    settings = (200, 20.0)
-    empty_frames = (2_000, 100.0)
-    """DATA without data, and PRIORITY, which is obsolete."""
-    refused = (2_000, 100.0)
-    """Stream errors."""
-    idle_frames = (20_000, 1_000.0)
-    """WINDOW_UPDATE, ACKs, GOAWAY, frames of unknown types, and what comes late on a stream."""
-    idle_frames_per_request = 20
-    """Each request lets the client send so many more of them."""
-    idle_frames_per_data = 10
-    """And each DATA frame that he is sent."""
-    idle_frames_per_byte = 1 / 512
-    """And what is in it: he may give it back in small pieces."""
 
 
 class Head(Kept, Protocol):
@@ -153,33 +121,19 @@ class Sink(Meaning[H], Protocol[H]):
         ...
 
 
-class Connection(Generic[H]):
+class Connection(Sending, Generic[H]):
     def __init__(self, sink: Sink[H], limits: Limits, now: float) -> None:
-        self._sink, self._limits = sink, limits
+        super().__init__(sink, limits)
+        self._sink = sink
         self._headers: HeaderBlocks[H] = HeaderBlocks(sink, limits.max_header_list_bytes)
-        self.out: list[bytes | memoryview] = []
-        """To be written, in order; whoever writes it clears it."""
         self.streams: dict[int, Stream] = {}
         self.last_id = 0
-        self.window = DEFAULT_WINDOW
-        """Bytes of DATA that the peer takes, of all streams."""
-        self.initial_window = DEFAULT_WINDOW
-        self.max_frame_bytes = DEFAULT_MAX_FRAME_BYTES
-        self.queued_bytes = 0
-        """Of DATA that waits on streams."""
-        self.is_congested = False
-        """Set while the peer does not read: DATA then waits on its stream."""
-        self.turn_bytes = limits.turn_bytes
-        """DATA that may still be taken from the queues in this turn; see `next_turn`."""
-        self.has_sent = False
-        """Set when something was sent on a stream; cleared by whoever looks."""
         self.is_closed = False
         """Nothing is received any more; what is in `out` is the end."""
         self.accepts_below = 1 << 31
         """Streams from this id on are not served any more: we said GOAWAY."""
         self.on_ack: Callable[[bytes], None] | None = None
         """Told the payload of each acknowledged PING."""
-        self._blocked: dict[int, Stream] = {}
         self._arriving: dict[int, H] = {}
         self._buffer = b""
         self._is_greeted = self._has_settings = False
@@ -193,8 +147,6 @@ class Connection(Generic[H]):
         self._empty = Budget(*limits.empty_frames)
         self._faults = Budget(*limits.refused)
         self._idle = Budget(*limits.idle_frames)
-        self._used = 0.0
-        """What the client may send of idle frames for the use that he made of the connection."""
         self._now = now
         self._greet()
 
@@ -518,8 +470,7 @@ class Connection(Generic[H]):
             self.window += increment
             if self.window > MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the window overflows")
-            if self._blocked:
-                self.resume()
+            self.resume()
             return
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -531,8 +482,7 @@ class Connection(Generic[H]):
         stream.window += increment
         if stream.window > MAX_WINDOW:
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "the window overflows")
-        if stream_id in self._blocked:
-            self._pump(stream)
+        self._opened(stream)
 
     # -- frames of the connection ----------------------------------------------------------------
 
@@ -572,8 +522,9 @@ class Connection(Generic[H]):
             stream.window += by
             if stream.window > MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window overflows")
-        if by > 0 and self._blocked:
-            self.resume()
+            if stream.queue and stream.window > 0:
+                self._line.join(stream)
+        self.resume()
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -597,55 +548,6 @@ class Connection(Generic[H]):
         self.streams[stream_id] = stream
         return stream
 
-    def has_room(self, size: int) -> bool:
-        """May `size` bytes of DATA of a new stream be appended to `out`, in one frame?"""
-        return (
-            size <= self.max_frame_bytes
-            and size <= self.window
-            and size <= self.initial_window
-            and not self.is_congested
-        )
-
-    def send_headers(self, stream: Stream, block: bytes) -> None:
-        """Blocks are below the smallest frame: the sink makes them."""
-        self.has_sent = True
-        self.out.append(frame(HEADERS, END_HEADERS, stream.id, block))
-
-    def send_data(self, stream: Stream, data: bytes | memoryview) -> None:
-        """DATA in order, as the windows let it go; when all has left, `sink.writable`."""
-        if stream.is_closed:
-            return
-        self.has_sent = True
-        size = len(data)
-        if (
-            not stream.queue
-            and size <= self.max_frame_bytes
-            and size <= self.window
-            and size <= stream.window
-            and not self.is_congested
-        ):
-            self.window -= size
-            stream.window -= size
-            self._used += self._limits.idle_frames_per_data
-            self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
-            self.out.append(data)
-            return
-        if stream.queue is None:
-            stream.queue = deque()
-        stream.queue.append(memoryview(data))
-        stream.queued_bytes += size
-        self.queued_bytes += size
-        self._blocked[stream.id] = stream
-        self._pump(stream)
-
-    def send_end(self, stream: Stream, block: bytes) -> None:
-        """The trailers, after all DATA; empty for none. The stream is closed then."""
-        if stream.is_closed:
-            return
-        stream.end = block
-        if not stream.queue:
-            self._finish(stream)
-
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End the stream now; what is queued on it is dropped."""
         if not stream.is_closed:
@@ -660,51 +562,6 @@ class Connection(Generic[H]):
             self.out.append(window_update(stream.id, stream.credit))
             stream.recv_window += stream.credit
             stream.credit = 0
-
-    def resume(self) -> None:
-        """Windows were opened, or the peer reads again: send what waits, streams by turns."""
-        for stream in list(self._blocked.values()):
-            if self.window <= 0 or self.is_congested or self.turn_bytes <= 0:
-                return
-            if not stream.is_closed:
-                # At the end of the line for the next time, so that one does not starve the rest.
-                self._blocked.pop(stream.id, None)
-                self._blocked[stream.id] = stream
-                self._pump(stream)
-
-    def next_turn(self) -> bool:
-        """What is in `out` went to the socket; True: there may be more to `resume` soon."""
-        is_over = self.turn_bytes <= 0
-        self.turn_bytes = self._limits.turn_bytes
-        return is_over and bool(self._blocked) and self.window > 0 and not self.is_congested
-
-    def _pump(self, stream: Stream) -> None:
-        queue, most, limits = stream.queue, self.max_frame_bytes, self._limits
-        assert queue is not None
-        while queue and not self.is_congested and self.turn_bytes > 0:
-            data = queue[0]
-            size = min(len(data), most, self.window, stream.window)
-            if size <= 0 and len(data):
-                return
-            self.has_sent = True
-            self._used += limits.idle_frames_per_data + size * limits.idle_frames_per_byte
-            self.turn_bytes -= size
-            self.window -= size
-            stream.window -= size
-            stream.queued_bytes -= size
-            self.queued_bytes -= size
-            self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
-            if size == len(data):
-                self.out.append(queue.popleft())
-            else:
-                self.out.append(data[:size])
-                queue[0] = data[size:]
-        if not queue:
-            self._blocked.pop(stream.id, None)
-            if stream.end is not None:
-                self._finish(stream)
-            else:
-                self._sink.writable(stream)
 
     def _finish(self, stream: Stream) -> None:
         assert stream.end is not None
@@ -726,7 +583,7 @@ class Connection(Generic[H]):
             self.queued_bytes -= stream.queued_bytes
             stream.queued_bytes = 0
             stream.queue.clear()
-            self._blocked.pop(stream.id, None)
+            self._line.leave(stream)
         if is_reset:
             self._sink.reset(stream)
         stream.call = None  # which has the stream: a cycle would wait for the collector

@@ -4,7 +4,8 @@ Reads are handled where they arrive, and all that they bring about leaves in one
 later (a commit, an event) wakes the connection once for a turn of the loop, however many calls it
 concerns; `Turns` runs those of all connections together.
 
-    the client does not read   → `pause_writing`: no more is read from him, nothing is pulled
+    the client does not read   → `pause_writing`: nothing leaves the queues of the streams;
+                                 with `Limits.room_bytes` unsent no more is read from him
     he is silent               → PING after `ping_interval_s`, dropped after `ping_timeout_s`
     the server drains          → GOAWAY, PING; on its answer the last GOAWAY; closed when done
 """
@@ -12,12 +13,14 @@ concerns; `Turns` runs those of all connections together.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
 from kvstore.server.transports.half_close import half_close
-from kvstore.server.transports.http2.connection import Connection, Limits
+from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import ErrorCode
+from kvstore.server.transports.http2.limits import Limits
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.service import Service
@@ -25,11 +28,15 @@ from kvstore.server.transports.web.http2 import Web, WebHead
 
 __all__ = ["Http2Protocol", "Pings", "Turns"]
 
-WRITE_HIGH_BYTES: Final = 1024 * 1024
-"""Unsent bytes of one connection above which nothing more is read from it."""
+AHEAD_BYTES: Final = 64 * 1024
+"""Unsent bytes of one connection above which nothing leaves its queues."""
+AHEAD_LOW_BYTES: Final = 16 * 1024
+"""And at which it does again."""
+KERNEL_AHEAD_BYTES: Final = 128 * 1024
+"""What the kernel takes of a connection before it can send it (TCP_NOTSENT_LOWAT): what is said
+later, though it is small, waits for all that. The kernel's own bound is 4 MiB."""
 READ_BYTES: Final = 256 * 1024
 """Of one read."""
-WRITE_LOW_BYTES: Final = 256 * 1024
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
@@ -88,6 +95,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._limits, self._on_closed = limits, on_closed
         self._loop = service.loop
         self._is_woken = self._is_draining = False
+        self._is_congested = self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._pinged_at: float | None = None
         self._is_parting = False
@@ -101,7 +109,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        transport.set_write_buffer_limits(AHEAD_BYTES, AHEAD_LOW_BYTES)
+        _keep_little_in_kernel(transport)
         self._calls = Calls(self._service, peer_text(transport), self._wake, self._web)
         self._last_read = self._loop.time()
         self._core: Connection[CallHead | WebHead] = Connection(
@@ -133,18 +142,17 @@ class Http2Protocol(asyncio.BufferedProtocol):
         if self._calls.has_work:  # what streams say to this read leaves with its answers
             self._calls.turn()
         self._is_woken = was_woken
-        if self._calls.has_work and not self._core.is_congested:
-            self._wake()
         self._flush()
+        if self._calls.has_work:
+            self._wake()
 
     def pause_writing(self) -> None:
-        self._core.is_congested = True
-        self._transport.pause_reading()
+        self._is_congested = True
 
     def resume_writing(self) -> None:
-        self._core.is_congested = False
-        self._calls.uncongested()
-        self._transport.resume_reading()
+        self._is_congested = False
+        self._core.next_turn()
+        self._core.resume()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,6 +160,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._service.stats.connections -= 1
         self._core.abandon()
+        self._calls.backlog.close()
         self._core.out.clear()
         self._on_closed(self)
 
@@ -164,7 +173,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
             return
         self._calls.turn()
         self._flush()
-        if self._calls.has_work and not self._core.is_congested:
+        if self._calls.has_work:
             self._wake()
 
     def _wake(self) -> None:
@@ -180,11 +189,24 @@ class Http2Protocol(asyncio.BufferedProtocol):
             out.clear()
             self._service.stats.sent_bytes += len(data)
             self._transport.write(data)
-        if core.turn_bytes < self._limits.turn_bytes and core.next_turn():
+        unsent_bytes = self._transport.get_write_buffer_size() if self._is_congested else 0
+        if core.next_turn(unsent_bytes):
             self._loop.call_soon(self._go_on)
+        if unsent_bytes or self._is_paused or self._calls.backlog.is_waiting:
+            self._regulate()
         is_drained = self._is_draining and not core.streams and not core.accepts_streams
         if core.is_closed or is_drained:
             self._part()
+
+    def _regulate(self) -> None:
+        """Read from the socket, or do not."""
+        is_paused = self._core.room_bytes <= 0 or self._calls.backlog.is_crowded
+        if is_paused != self._is_paused and not self._is_parting:
+            self._is_paused = is_paused
+            if is_paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def _part(self) -> None:
         """Say that nothing more comes, and wait for the client to say the same.
@@ -263,6 +285,12 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._core.close(ErrorCode.NO_ERROR)
         self._flush()
         self._transport.abort()
+
+
+def _keep_little_in_kernel(transport: asyncio.Transport) -> None:
+    raw = transport.get_extra_info("socket")
+    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_AHEAD_BYTES)
 
 
 def peer_text(transport: asyncio.BaseTransport) -> str:

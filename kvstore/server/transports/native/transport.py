@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kvstore.server.config.urls import Url
 from kvstore.server.method import MethodTable
 from kvstore.server.stats import CallStats
-from kvstore.server.transports.http2.connection import Limits
+from kvstore.server.transports.http2.limits import Limits
 from kvstore.server.transports.interface import Face, Pages
 from kvstore.server.transports.native.accepting import Acceptor, Door, most_connections
 from kvstore.server.transports.native.listening import SocketFile, listen_tcp

@@ -3,9 +3,8 @@
 A unary call that came whole is answered in `whole` without anything kept. All others live on their
 stream (`unary.py`, `streaming.py`).
 
-Memory is bounded: while answers that the client does not take add up to `QUEUE_BYTES`, requests
-wait (`POSTPONED_CALLS` of them, then they are refused), and streams are not pulled while what they
-gave before has not left.
+Memory is bounded: while the client does not take his answers no more are made (`backlog.py`), and
+streams are not pulled while what they gave before has not left.
 """
 
 from __future__ import annotations
@@ -29,7 +28,9 @@ from kvstore.server.transports.http2.frames import (
 )
 from kvstore.server.transports.http2.header_block import Fields
 from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.backlog import QUEUE_BYTES, ZIPPING_COSTS, Backlog
 from kvstore.server.transports.rpc.framing import (
+    LARGEST_ZIPPED_BYTES,
     PREFIX_BYTES,
     frame_message,
     pack_prefix,
@@ -47,9 +48,6 @@ from kvstore.server.transports.web.http2 import Web, WebCall, WebHead
 
 __all__ = ["Calls"]
 
-QUEUE_BYTES: Final = 32 * 1024 * 1024
-"""Of answers that wait for one client to take them; above it his requests wait."""
-POSTPONED_CALLS: Final = 10_000
 _STRIKES: Final = 2
 _IDLE_PING_INTERVAL_S: Final = 7200.0
 
@@ -68,8 +66,7 @@ class Calls:
         """
         self.service, self.peer, self.wake, self.web = service, peer, wake, web
         self._ready: deque[SessionCall] = deque()
-        self._postponed: deque[UnaryCall | WebCall] = deque()
-        self._waiting: list[SessionCall] = []
+        self.backlog = Backlog(self)
         self.hoard = Hoard(self)
         self._strikes = 0
         self._last_ping_at = float("-inf")
@@ -77,7 +74,7 @@ class Calls:
         self.is_draining = False
 
     def __repr__(self) -> str:
-        return f"Calls({self.peer}, {len(self._postponed)} postponed, {self.connection!r})"
+        return f"Calls({self.peer}, {self.backlog!r}, {self.connection!r})"
 
     # -- the sink --------------------------------------------------------------------------------
 
@@ -94,9 +91,6 @@ class Calls:
     def whole(self, stream_id: int, head: CallHead | WebHead, body: bytes) -> None:
         connection = self.connection
         assert type(head) is CallHead
-        if connection.queued_bytes >= QUEUE_BYTES:
-            self._stream_of(stream_id, head).data(body, is_end=True)
-            return
         if len(body) < PREFIX_BYTES:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return
@@ -105,6 +99,13 @@ class Calls:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return
         message = body[PREFIX_BYTES:]
+        if (
+            self.backlog.is_waiting
+            or connection.room_bytes <= 0
+            or connection.queued_bytes >= QUEUE_BYTES
+        ):
+            self._stream_of(stream_id, head).begin((0, message))
+            return
         stats = head.stats
         assert stats is not None
         stats.started += 1
@@ -164,12 +165,10 @@ class Calls:
     def reset(self, stream: Stream) -> None:
         if stream.call is not None:
             stream.call.cancel()
-        self._run_postponed()
 
     def writable(self, stream: Stream) -> None:
         if stream.call is not None:
             stream.call.writable()
-        self._run_postponed()
 
     def ping(self, now: float) -> None:
         """Punish pings that are too many, as grpc-go's server does (handlePing)."""
@@ -187,23 +186,6 @@ class Calls:
 
     # -- what calls ask for ----------------------------------------------------------------------
 
-    def may_run(self, call: UnaryCall | WebCall) -> bool:
-        """May it run now? Else it is run later, or was refused."""
-        if self.connection.queued_bytes < QUEUE_BYTES:
-            return True
-        if len(self._postponed) >= POSTPONED_CALLS:
-            self.connection.reset(call.stream, ErrorCode.REFUSED_STREAM)
-        else:
-            self._postponed.append(call)
-        return False
-
-    def may_pull(self, call: SessionCall) -> bool:
-        """May a stream be pulled now? Else it is told when: too much waits for the client."""
-        if self.connection.queued_bytes < QUEUE_BYTES:
-            return True
-        self._waiting.append(call)
-        return False
-
     def respond(self, stream: Stream, head: CallHead, answer: bytes) -> None:
         """The whole successful answer of a call on a stream."""
         connection = self.connection
@@ -217,17 +199,20 @@ class Calls:
             and size <= connection.window
             and size <= stream.window
             and stream.is_remote_closed
-            and not connection.is_congested
+            and size <= connection.room_bytes
             and not head.is_gzip
             and head.content_type == b"application/grpc"
         ):
             connection.window -= size
+            connection.room_bytes -= size
             connection.has_sent = True
             before, after = whole(stream.id, answer)
             connection.out += (before, answer, after)
             connection.forget(stream)
             return
         connection.send_headers(stream, head_block(head.content_type, is_gzip=head.is_gzip))
+        if head.is_gzip and len(answer) <= LARGEST_ZIPPED_BYTES:
+            connection.room_bytes -= ZIPPING_COSTS * len(answer)
         connection.send_data(stream, frame_message(answer, is_gzip=head.is_gzip))
         connection.send_end(stream, OK_TRAILERS)
 
@@ -238,7 +223,7 @@ class Calls:
             return
         if head.stats is not None:
             head.stats.sent += 1
-        connection.send_headers(stream, head_block(head.content_type, is_gzip=False))
+        connection.send_headers(stream, head_block(head.content_type, is_gzip=head.is_gzip))
         connection.send_data(stream, pack_prefix(0, sum(map(len, parts))))
         for part in parts:
             if part:
@@ -270,22 +255,20 @@ class Calls:
     # -- turns -----------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Pull the streams that have something to say."""
-        ready = self._ready
+        """Get on the calls that waited, and pull the streams that have something to say."""
+        if self.backlog.is_waiting:
+            self.backlog.run()
+        ready, connection = self._ready, self.connection
         for _ in range(len(ready)):
+            if connection.room_bytes <= 0:
+                break
             ready.popleft().pump()
 
     @property
     def has_work(self) -> bool:
-        return bool(self._ready)
-
-    def uncongested(self) -> None:
-        """The client reads again."""
-        self.connection.resume()
-        for stream in list(self.connection.streams.values()):
-            if stream.call is not None and not stream.queue:
-                stream.call.writable()
-        self._run_postponed()
+        if self._ready:
+            return self.connection.room_bytes > 0
+        return self.backlog.is_waiting and self.backlog.is_runnable
 
     def drain(self) -> None:
         """End the streams, which never end by themselves; unary calls go on."""
@@ -293,16 +276,6 @@ class Calls:
         for stream in list(self.connection.streams.values()):
             if stream.call is not None:
                 stream.call.stop()
-
-    def _run_postponed(self) -> None:
-        if self._waiting and self.connection.queued_bytes < QUEUE_BYTES:
-            waiting, self._waiting = self._waiting, []
-            for stream in waiting:
-                stream.writable()
-        while self._postponed and self.connection.queued_bytes < QUEUE_BYTES:
-            call = self._postponed.popleft()
-            if not call.is_done:
-                call.run()
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -318,10 +291,11 @@ class Calls:
             size <= connection.max_frame_bytes
             and size <= connection.window
             and size <= connection.initial_window
-            and not connection.is_congested
+            and size <= connection.room_bytes
             and head.content_type == b"application/grpc"
         ):
             connection.window -= size
+            connection.room_bytes -= size
             before, after = whole(stream_id, answer)
             connection.out += (before, answer, after)
             if head.stats is not None:

@@ -12,56 +12,83 @@ from typing import Final
 
 from kvstore.server.status import Code, StatusError
 
-__all__ = ["PREFIX_BYTES", "MessageReader", "frame_message", "pack_prefix", "prefix_of"]
+__all__ = [
+    "LARGEST_ZIPPED_BYTES",
+    "PREFIX_BYTES",
+    "MessageReader",
+    "frame_message",
+    "pack_prefix",
+    "prefix_of",
+]
 
 PREFIX_BYTES: Final = 5
 prefix_of: Final = Struct(">BI").unpack_from
 """(compressed flag, length)."""
 pack_prefix: Final = Struct(">BI").pack
 _GZIP: Final = 16 + zlib.MAX_WBITS
+LARGEST_ZIPPED_BYTES: Final = 64 * 1024
+"""A larger message is sent as it is, which every client has to take: packing it takes longer than
+others should wait."""
 
 
 class MessageReader:
-    """Cuts what comes on one stream into messages of at most `max_bytes`."""
+    """Cuts what comes on one stream into messages of at most `max_bytes`, when they are asked for.
 
-    __slots__ = ("_buffer", "_is_gzip", "_max_bytes")
+    So what a client sends ahead takes no more memory than its bytes, and no work.
+    """
+
+    __slots__ = ("_at", "_buffer", "_is_gzip", "_max_bytes")
 
     def __init__(self, max_bytes: int, *, is_gzip: bool) -> None:
         self._max_bytes, self._is_gzip = max_bytes, is_gzip
         self._buffer = bytearray()
+        self._at = 0
+
+    def __len__(self) -> int:
+        """Bytes that came and are in no message yet."""
+        return len(self._buffer) - self._at
 
     @property
-    def is_empty(self) -> bool:
-        """Nothing is left of a message that did not come whole."""
-        return not self._buffer
+    def has_whole(self) -> bool:
+        """Is there a message to take, or one to complain of?"""
+        left = len(self)
+        if left < PREFIX_BYTES:
+            return False
+        _, size = prefix_of(self._buffer, self._at)
+        return bool(size > self._max_bytes or left - PREFIX_BYTES >= size)
 
     @property
     def cut_text(self) -> str:
         """What grpc-go says of a stream that ends here, before a message does."""
-        return "unexpected EOF" if len(self._buffer) > PREFIX_BYTES else "EOF"
+        return "unexpected EOF" if len(self) > PREFIX_BYTES else "EOF"
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole with `data`. Raises StatusError with the texts of grpc-go."""
-        buffer = self._buffer
-        if not buffer and len(data) >= PREFIX_BYTES:  # one whole message, mostly
-            flag, size = prefix_of(data)
-            if size == len(data) - PREFIX_BYTES and size <= self._max_bytes:
-                return [self.plain(flag, data[PREFIX_BYTES:])]
-        buffer += data
-        messages = []
-        at, end = 0, len(buffer)
-        while end - at >= PREFIX_BYTES:
-            flag, size = prefix_of(buffer, at)
-            if size > self._max_bytes:
-                raise too_large(size, self._max_bytes)
-            body = at + PREFIX_BYTES
-            if end - body < size:
-                break
-            at = body + size
-            messages.append(self.plain(flag, bytes(buffer[body:at])))
-        if at:
-            del buffer[:at]
-        return messages
+    def feed(self, data: bytes) -> None:
+        if self._at:
+            del self._buffer[: self._at]
+            self._at = 0
+        self._buffer += data
+
+    def take(self) -> tuple[int, bytes] | None:
+        """The next message as (flag, bytes), for `plain`; None when none has come whole.
+
+        Raises StatusError with the text of grpc-go.
+        """
+        buffer, at = self._buffer, self._at
+        left = len(buffer) - at
+        if left < PREFIX_BYTES:
+            return None
+        flag, size = prefix_of(buffer, at)
+        if size > self._max_bytes:
+            raise too_large(size, self._max_bytes)
+        if left - PREFIX_BYTES < size:
+            return None
+        begin = at + PREFIX_BYTES
+        self._at = end = begin + size
+        message = bytes(buffer[begin:end])
+        if end == len(buffer):
+            buffer.clear()
+            self._at = 0
+        return flag, message
 
     def plain(self, flag: int, message: bytes) -> bytes:
         """The message without compression. Raises StatusError."""
@@ -96,7 +123,7 @@ def too_large(size: int, max_bytes: int) -> StatusError:
 
 
 def frame_message(message: bytes, *, is_gzip: bool = False) -> bytes:
-    if not is_gzip:
+    if not is_gzip or len(message) > LARGEST_ZIPPED_BYTES:
         return pack_prefix(0, len(message)) + message
     deflater = zlib.compressobj(wbits=_GZIP)
     packed = deflater.compress(message) + deflater.flush()

@@ -51,6 +51,7 @@ class CallHead:
         "handler",
         "is_grpc",
         "is_gzip",
+        "is_read",
         "is_whole",
         "kept_bytes",
         "method",
@@ -67,7 +68,7 @@ class CallHead:
         self.call = Call()
         self.content_type = b"application/grpc"
         self.content_length: int | None = None
-        self.is_gzip = False
+        self.is_gzip = self.is_read = False
         self.is_grpc = True
         """False: it has no content type at all, so it is no call but a request of plain HTTP."""
         self.is_whole = False
@@ -110,7 +111,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
         return head
     head.method, head.stats = method, stats.methods[path]
     head.parse, head.handler = parser(method.request), method.handler
-    head.shortcut = method.shortcut
+    head.shortcut, head.is_read = method.shortcut, method.is_read
     head.is_whole = method.kind is Kind.UNARY and not head.is_gzip
     return head
 

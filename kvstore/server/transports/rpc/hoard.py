@@ -1,4 +1,4 @@
-"""What is kept of unary requests of one connection that have not come whole.
+"""What is kept of requests of one connection that have not come whole, or are not taken yet.
 
 Above `HOARD_BYTES` only the oldest of them is given more window. So the memory is bounded, and yet
 one request after the other can come to its end, however many were begun.
@@ -32,30 +32,35 @@ class Hoard:
     def __repr__(self) -> str:
         return f"Hoard({len(self._kept)} requests, {self._bytes} bytes)"
 
-    def add(self, stream: Stream, size: int) -> None:
-        """`size` bytes of a request came and are kept. Raises ConnectionFault."""
-        self._bytes += size
+    def keep(self, stream: Stream, size: int, owed: int) -> None:
+        """`size` bytes of requests on a stream are kept now, and `owed` more may be given back.
+
+        Raises ConnectionFault.
+        """
+        before = self._kept.get(stream, 0)
+        self._bytes += size - before
         if self._bytes > MOST_BYTES:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too much of unfinished requests")
-        self._kept[stream] = self._kept.get(stream, 0) + size
-        if self._bytes <= HOARD_BYTES or next(iter(self._kept)) is stream:
-            self._calls.connection.credit(stream, size)
-        else:
-            self._owed[stream] = self._owed.get(stream, 0) + size
-
-    def release(self, stream: Stream) -> None:
-        """What is kept of a request was used, and more of it may come."""
-        owed = self._owed.get(stream, 0)
-        self.remove(stream)
-        self._calls.connection.credit(stream, owed)
+        if size:
+            self._kept[stream] = size
+        elif before:
+            del self._kept[stream]
+        owed += self._owed.pop(stream, 0)
+        if not size or self._bytes <= HOARD_BYTES or next(iter(self._kept)) is stream:
+            self._calls.connection.credit(stream, owed)
+        elif owed:
+            self._owed[stream] = owed
+        if size < before:
+            self._give_back()
 
     def remove(self, stream: Stream) -> None:
-        """The request is whole, or not wanted any more."""
-        kept = self._kept.pop(stream, 0)
-        if not kept:
-            return
-        self._bytes -= kept
-        self._owed.pop(stream, None)
+        """Nothing of it is kept any more, or will be."""
+        if self._kept or self._owed:
+            self._bytes -= self._kept.pop(stream, 0)
+            self._owed.pop(stream, None)
+            self._give_back()
+
+    def _give_back(self) -> None:
         if self._bytes <= HOARD_BYTES:
             for other, size in self._owed.items():
                 self._calls.connection.credit(other, size)

@@ -8,7 +8,6 @@ he has to stop, too.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from kvstore.errors import StoreClosed
 from kvstore.server.method import Kind, Response, serialized
 from kvstore.server.status import Code, Status, StatusError, status_of
 from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.backlog import ZIPPING_COSTS
 from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.outcome import parse, status_for
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["SessionCall", "TaskCall"]
 
 _BURST: Final = 64
-"""Responses of one stream before others have their turn."""
+"""How often one stream is pulled before others have their turn."""
 _BURST_BYTES: Final = 64 * 1024
-"""The same in bytes."""
-_UNREAD_MESSAGES: Final = 256
-"""Requests of a generator that wait before the client is slowed down."""
+"""The same in bytes of responses."""
+_UNPULLED_REQUESTS: Final = 256
+"""Requests of a session whose answers it may keep."""
 _OK: Final = Status(Code.OK, "", 200)
 _STOPPED: Final = StoreClosed()
 _CUT: Final = StatusError(Code.INTERNAL, "unexpected EOF")
@@ -47,7 +47,18 @@ _NO_REQUEST: Final = StatusError(
 class _StreamingCall:
     """What both kinds share: reading requests, sending responses, the end."""
 
-    __slots__ = ("_began", "_calls", "_has_begun", "_head", "_owed", "_reader", "is_done", "stream")
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_has_begun",
+        "_has_kept",
+        "_head",
+        "_is_all",
+        "_owed",
+        "_reader",
+        "is_done",
+        "stream",
+    )
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         self._calls, self.stream, self._head = calls, stream, head
@@ -55,6 +66,7 @@ class _StreamingCall:
         self._began = calls.service.loop.time()
         self._has_begun = self.is_done = False
         self._owed = 0
+        self._has_kept = self._is_all = False
         stream.call = self
         if head.timeout_s is not None:
             calls.service.deadlines.add(head.timeout_s, self)
@@ -74,6 +86,7 @@ class _StreamingCall:
             )
         if head.is_gzip:
             framed = [frame_message(serialized(one), is_gzip=True) for one in responses]
+            connection.room_bytes -= ZIPPING_COSTS * sum(map(len, framed))
         else:
             framed = []
             for response in responses:
@@ -81,12 +94,32 @@ class _StreamingCall:
                 framed += (pack_prefix(0, len(data)), data)
         connection.send_data(self.stream, b"".join(framed))
 
-    def _credit(self, size: int) -> None:
-        """Give `size` bytes back to the client, unless he is to be slowed down."""
-        self._owed += size
-        if not self._is_backed_up:
+    def _take(self) -> Message | None:
+        """The next request; None when none is there. Raises StatusError."""
+        request = self._reader.take()
+        if request is None:
+            return None
+        flag, message = request
+        head = self._head
+        if flag:
+            message = self._reader.plain(flag, message)
+            self._calls.connection.room_bytes -= len(message)
+        assert head.stats is not None
+        head.stats.received += 1
+        return parse(head, message, is_stream=True)
+
+    def _give_back(self) -> None:
+        """Have the client send more, unless what he sent before has to wait for him."""
+        kept = len(self._reader)
+        if self._is_backed_up or self._reader.has_whole:
+            self._calls.hoard.keep(self.stream, kept, 0)
+        else:
             owed, self._owed = self._owed, 0
-            self._calls.connection.credit(self.stream, owed)
+            if kept or self._has_kept:
+                self._calls.hoard.keep(self.stream, kept, owed)
+            else:
+                self._calls.connection.credit(self.stream, owed)
+        self._has_kept = kept > 0
 
     @property
     def _is_backed_up(self) -> bool:
@@ -112,6 +145,8 @@ class _StreamingCall:
 
     def _close(self, code: Code) -> None:
         self.is_done = True
+        if self._has_kept:
+            self._calls.hoard.remove(self.stream)
         stats = self._head.stats
         assert stats is not None
         stats.handled[code] += 1
@@ -136,72 +171,109 @@ class _StreamingCall:
 
 
 class SessionCall(_StreamingCall):
-    """No task: the session is fed as messages come and pulled in turns of the connection."""
+    """No task: the session is fed as messages come and pulled in turns of the connection.
 
-    __slots__ = ("_is_ready", "_session")
+    It is fed no faster than it is pulled, so that it need not bound its answers itself.
+    """
+
+    __slots__ = ("_is_ready", "_session", "_unpulled")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
         assert head.method is not None
         assert head.method.session is not None
         self._is_ready = False
+        self._unpulled = 0
+        """Requests that may have given answers which were not pulled yet."""
         self._session = head.method.session(head.call, self._on_ready)
 
     def data(self, data: bytes, *, is_end: bool) -> None:
         """The end of what the client says is not the end of the stream."""
         if self.is_done:
             return
-        head = self._head
-        assert head.stats is not None
+        self._reader.feed(data)
+        self._owed += len(data)
+        self._is_all = is_end
+        self._feed()
+
+    def _feed(self) -> None:
         try:
-            for message in self._reader.feed(data):
-                head.stats.received += 1
-                self._session.receive(parse(head, message, is_stream=True))
-            if is_end and not self._reader.is_empty:
-                raise _CUT
-            if is_end:
+            while self._may_feed:
+                request = self._take()
+                if request is None:
+                    break
+                self._unpulled += 1
+                self._session.receive(request)
+            if self._is_all and not self._reader.has_whole:
+                if len(self._reader):
+                    raise _CUT
+                self._is_all = False
                 self._session.end()
         except Exception as error:
-            self._end(status_for(head, error))
+            self._end(status_for(self._head, error))
             return
-        self._credit(len(data))
+        self._give_back()
+        if self._has_unfed:
+            self._on_ready()
+
+    @property
+    def _has_unfed(self) -> bool:
+        """Could it be fed in the next turn?"""
+        return self._reader.has_whole and not self.stream.queue and not self._session.is_full
+
+    @property
+    def _may_feed(self) -> bool:
+        return (
+            self._unpulled < _UNPULLED_REQUESTS
+            and not self.stream.queue
+            and self._calls.connection.room_bytes > 0
+            and not self._session.is_full
+        )
 
     def pump(self) -> None:
-        """Send what the session has, as long as it leaves at once."""
+        """Send what the session has, as long as it leaves at once, and feed it what has waited."""
         self._is_ready = False
         if self.is_done:
             return
-        if self.stream.queue or self._calls.connection.is_congested:
+        if self.stream.queue:
             return  # `writable` comes back to it
-        if not self._calls.may_pull(self):
+        if not self._calls.backlog.may_pull(self):
             return
         session = self._session
         responses: list[Response] = []
         error: Exception | None = None
         is_more, size = True, 0
         try:
-            while len(responses) < _BURST and size < _BURST_BYTES:
+            for _ in range(_BURST):
                 response = session.pull()
                 if response is not None:
                     responses.append(response)
                     size += len(response) if type(response) is bytes else 0
+                    if size >= _BURST_BYTES:
+                        break
                 elif not session.has_work:
                     is_more = False
                     break
         except Exception as raised:
             error = raised
+        self._unpulled = max(0, self._unpulled - len(responses)) if is_more else 0
         if responses:
             self._send(responses)
         if error is not None:
             self._end(status_for(self._head, error))
-        elif is_more:
+            return
+        if self._has_unfed:
+            if self._may_feed:
+                self._feed()
+            is_more = True
+        if is_more:
             self._on_ready()
         elif session.is_over:
             self._end(_OK)
 
     def writable(self) -> None:
-        if self._owed:
-            self._credit(0)
+        if self._owed and not self.is_done:
+            self._feed()
         self._on_ready()
 
     def _on_ready(self) -> None:
@@ -217,33 +289,26 @@ class SessionCall(_StreamingCall):
 class TaskCall(_StreamingCall):
     """A task that pulls the handler's async generator."""
 
-    __slots__ = ("_is_all", "_requests", "_task", "_wakeup")
+    __slots__ = ("_is_deaf", "_task", "_wakeup")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
-        self._requests: deque[tuple[bytes, int]] = deque()
-        self._is_all = False
+        self._is_deaf = False
+        """It has its one request, and hears no more."""
         self._wakeup: asyncio.Future[None] | None = None
         self._task = calls.service.spawn(self._run())
 
     def data(self, data: bytes, *, is_end: bool) -> None:
         if self.is_done:
             return
-        try:
-            messages = self._reader.feed(data)
-            if is_end and not self._reader.is_empty:
-                raise _CUT
-        except StatusError as error:
-            self._end(status_for(self._head, error))
+        if self._is_deaf:
+            self._calls.connection.credit(self.stream, len(data))
             return
-        self._requests += [(message, len(message)) for message in messages]
+        self._reader.feed(data)
+        self._owed += len(data)
         self._is_all = is_end
-        self._credit(len(data))
+        self._give_back()
         self._wake_task()
-
-    @property
-    def _is_backed_up(self) -> bool:
-        return bool(self.stream.queue) or len(self._requests) > _UNREAD_MESSAGES
 
     def writable(self) -> None:
         self._wake_task()
@@ -260,16 +325,15 @@ class TaskCall(_StreamingCall):
             self._wakeup = None
 
     async def _next(self) -> Message | None:
-        """The next request; None after the last."""
-        while not self._requests:
+        """The next request; None after the last. Raises StatusError."""
+        while (request := self._take()) is None:
             if self._is_all:
+                if len(self._reader):
+                    raise _CUT
                 return None
             await self._wait()
-        message, _ = self._requests.popleft()
-        assert self._head.stats is not None
-        self._head.stats.received += 1
-        self._credit(0)
-        return parse(self._head, message, is_stream=True)
+        self._give_back()
+        return request
 
     async def _all(self) -> AsyncIterator[Message]:
         while (request := await self._next()) is not None:
@@ -292,15 +356,23 @@ class TaskCall(_StreamingCall):
             request = await self._next()
             if request is None:
                 raise _NO_REQUEST
+            self._is_deaf = True
         responses = head.handler(request, head.call)
         try:
-            async for response in responses:
-                self._send((response,))
-                self._calls.wake()
-                while self.stream.queue or self._calls.connection.is_congested:
+            while await self._send_next(responses):
+                while self.stream.queue:
                     await self._wait()
         finally:
             await responses.aclose()
+
+    async def _send_next(self, responses: AsyncIterator[Response]) -> bool:
+        """False after the last."""
+        with await self._calls.backlog.make():
+            response = await anext(responses, None)
+            if response is not None:
+                self._send((response,))
+                self._calls.wake()
+        return response is not None
 
     def _release(self) -> None:
         if self._task is not asyncio.current_task():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, EncodedParts, Response, serialized
+from kvstore.server.method import Deferred, EncodedParts, Response, Sliced, serialized
 from kvstore.server.status import Code, Status, StatusError
 from kvstore.server.transports.http2.stream import Stream
+from kvstore.server.transports.rpc.backlog import Making
 from kvstore.server.transports.rpc.framing import MessageReader
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.outcome import parse, status_for
@@ -29,9 +31,11 @@ class UnaryCall:
         "_began",
         "_calls",
         "_head",
+        "_held_bytes",
         "_is_running",
-        "_message",
+        "_making",
         "_reader",
+        "_request",
         "_task",
         "is_done",
         "stream",
@@ -41,9 +45,11 @@ class UnaryCall:
         """`began` on the clock of the loop; counted as started by whoever makes it."""
         self._calls, self.stream, self._head, self._began = calls, stream, head, began
         self._reader: MessageReader | None = None
-        self._message: bytes | None = None
+        self._request: tuple[int, bytes] | None = None
         self._task: asyncio.Future[Any] | None = None
         self.is_done = self._is_running = False
+        self._held_bytes = 0
+        self._making: Making | None = None
         stream.call = self
         if head.timeout_s is not None:
             calls.service.deadlines.add(head.timeout_s, self)
@@ -57,55 +63,95 @@ class UnaryCall:
         """The handler runs with the first message; what comes after it is not looked at."""
         if self.is_done:
             return
-        calls, head = self._calls, self._head
-        if self._is_running:
+        calls = self._calls
+        if self._request is not None or self._is_running:
             calls.connection.credit(self.stream, len(data))
             return
         if self._reader is None:
-            self._reader = MessageReader(calls.service.max_message_bytes, is_gzip=head.is_gzip)
+            self._reader = MessageReader(
+                calls.service.max_message_bytes, is_gzip=self._head.is_gzip
+            )
+        reader = self._reader
         try:
-            messages = self._reader.feed(data) if data else []
-            if messages:
+            reader.feed(data)
+            request = reader.take()
+            if request is not None:
                 calls.hoard.remove(self.stream)
                 calls.connection.credit(self.stream, len(data))
-                self._message, self._is_running = messages[0], True
-                if calls.may_run(self):
-                    self.run()
+                self.begin(request)
             elif is_end:
-                raise StatusError(Code.UNKNOWN, self._reader.cut_text)
+                raise StatusError(Code.UNKNOWN, reader.cut_text)
             else:
-                calls.hoard.add(self.stream, len(data))
+                calls.hoard.keep(self.stream, len(reader), len(data))
         except StatusError as error:
             self._fail(error)
 
+    def begin(self, request: tuple[int, bytes]) -> None:
+        """The request is there, as MessageReader takes it."""
+        self._request = request
+        assert self._head.stats is not None
+        self._head.stats.received += 1
+        if self._calls.backlog.may_run(self, self.request_bytes):
+            self.run()
+
+    @property
+    def request_bytes(self) -> int:
+        return 0 if self._request is None else len(self._request[1])
+
     def run(self) -> None:
+        """Answer it now; or later, when the answer is large and there is no room for it."""
         head = self._head
-        assert head.stats is not None
+        assert self._request is not None
         assert head.handler is not None
-        assert self._message is not None
-        head.stats.received += 1
-        message, self._message = self._message, None
         try:
+            message = self._plain(*self._request)
             response = None if head.shortcut is None else head.shortcut(message)
             if response is None:
                 response = head.handler(parse(head, message), head.call)
             if isinstance(response, (bytes, Message)):
-                self._succeed(response)
+                self._succeed_now(serialized(response))
             else:
                 self.wait_for(response)
         except Exception as error:
             self._fail(error)
 
+    def _plain(self, flag: int, message: bytes) -> bytes:
+        if not flag:
+            return message
+        assert self._reader is not None
+        plain = self._reader.plain(flag, message)
+        self._calls.connection.room_bytes -= len(plain)  # it takes as long as making an answer
+        return plain
+
+    def _succeed_now(self, answer: bytes) -> None:
+        backlog = self._calls.backlog
+        if self._head.is_read and backlog.is_too_much(len(answer)):
+            backlog.put_off(self, self.request_bytes, len(answer))
+        else:
+            self._succeed(answer)
+
     # -- the answer ------------------------------------------------------------------------------
 
-    def wait_for(self, response: Deferred | Awaitable[Any]) -> None:
+    def wait_for(self, response: Deferred | Sliced | Awaitable[Any]) -> None:
+        self._is_running, self._request = True, None
         if type(response) is Deferred:
+            self._hold(response.held_bytes)
             response.then(self._on_answer)
+        elif type(response) is Sliced:
+            self._calls.backlog.start(self, partial(self._make, response))
         else:
-            # The response itself and not what awaits it: of two, the inner one would be left
-            # without an end when the call is cancelled before it has begun.
-            self._task = self._calls.service.spawn(response)
-            self._task.add_done_callback(self._on_done)
+            self._await(response)
+
+    def _make(self, response: Sliced) -> None:
+        if not self.is_done:
+            self._making = Making(self._calls.backlog)
+            self._await(response.make(self._making))
+
+    def _await(self, response: Awaitable[Any]) -> None:
+        # The response itself and not what awaits it: of two, the inner one would be left without
+        # an end when the call is cancelled before it has begun.
+        self._task = self._calls.service.spawn(response)
+        self._task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Future[Any]) -> None:
         if not task.cancelled():
@@ -113,9 +159,16 @@ class UnaryCall:
             assert error is None or isinstance(error, Exception)
             self._on_answer(None if error else task.result(), error)
 
+    def _hold(self, size: int) -> None:
+        """Count `size` bytes of an answer that is there and must wait; 0 ends it."""
+        self._calls.connection.queued_bytes += size - self._held_bytes
+        self._held_bytes = size
+
     def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
             return
+        if self._held_bytes:
+            self._hold(0)
         if response is not None:
             self._succeed(response)
         else:
@@ -127,7 +180,7 @@ class UnaryCall:
         self._count(Code.OK)
         if type(response) is bytes:
             self._calls.respond(self.stream, self._head, response)
-        elif type(response) is EncodedParts and not self._head.is_gzip:
+        elif type(response) is EncodedParts:
             self._calls.respond_in_parts(self.stream, self._head, response.parts)
         else:
             self._calls.respond(self.stream, self._head, serialized(response))
@@ -163,9 +216,13 @@ class UnaryCall:
             self._task.cancel()
 
     def _count(self, code: Code) -> None:
-        self.is_done = True
+        self.is_done, self._request = True, None
         if self._reader is not None:
             self._calls.hoard.remove(self.stream)
+        if self._held_bytes:
+            self._hold(0)
+        if self._making is not None:
+            self._making.close()
         stats = self._head.stats
         if stats is not None:
             stats.handled[code] += 1

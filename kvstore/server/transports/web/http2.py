@@ -107,6 +107,8 @@ class WebCall:
         "_held",
         "_is_all",
         "_is_told",
+        "_is_waiting",
+        "_kept_bytes",
         "_started",
         "base",
         "is_done",
@@ -120,7 +122,8 @@ class WebCall:
         self._handler: Handler | None = None
         self._held: deque[bytes] = deque()
         self._started: tuple[int, Fields] | None = None
-        self._has_begun = self._is_all = self._is_told = self.is_done = False
+        self._has_begun = self._is_all = self._is_told = self._is_waiting = self.is_done = False
+        self._kept_bytes = 0
         stream.call = self
 
     def __repr__(self) -> str:
@@ -133,13 +136,18 @@ class WebCall:
             return
         if data:
             self._held.append(data)
-            self._calls.hoard.add(self.stream, len(data))
+            self._kept_bytes += len(data)
+            self._calls.hoard.keep(self.stream, self._kept_bytes, len(data))
         self._is_all = self._is_all or is_end
-        if self._calls.may_run(self):
+        # Its body counts in the hoard.
+        if not self._is_waiting and self._calls.backlog.may_run(self, 0):
             self.run()
+        else:
+            self._is_waiting = True
 
     def run(self) -> None:
         """Begin, and give the handler what has come."""
+        self._is_waiting = False
         if not self._has_begun:
             self._has_begun = True
             self._begin()
@@ -155,7 +163,8 @@ class WebCall:
             self._calls.hoard.remove(self.stream)
             handler.end()
         elif not handler.keeps_body:
-            self._calls.hoard.release(self.stream)
+            self._kept_bytes = 0
+            self._calls.hoard.keep(self.stream, 0, 0)
 
     def cancel(self) -> None:
         """The client reset the stream, or the connection is gone."""
@@ -194,7 +203,7 @@ class WebCall:
 
     @property
     def is_congested(self) -> bool:
-        return bool(self.stream.queue) or self._calls.connection.is_congested
+        return bool(self.stream.queue)
 
     def reply(
         self,
