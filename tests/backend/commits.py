@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from kvstore.backend.interface import Backend, Table, WriteBatch
@@ -16,7 +17,9 @@ def key(number: int) -> bytes:
     return number.to_bytes(12, "big")
 
 
-def commits(count: int, seed: int = 1) -> list[WriteBatch]:
+def commits(
+    count: int, seed: int = 1, *, sizes: Sequence[int] = (5, 300, 2500)
+) -> list[WriteBatch]:
     """Appends, drops of old records, leases that come and go, and a meta row."""
     chance, last, alive, made = Random(seed), 0, list[int](), []
     for number in range(count):
@@ -24,7 +27,7 @@ def commits(count: int, seed: int = 1) -> list[WriteBatch]:
         last = max(new, default=last)
         dropped = chance.sample(alive, k=min(len(alive), chance.choice((0, 0, 1, 3))))
         alive = [each for each in alive if each not in dropped] + list(new)
-        appends = [(key(each), chance.randbytes(chance.choice((5, 300, 2500)))) for each in new]
+        appends = [(key(each), chance.randbytes(chance.choice(sizes))) for each in new]
         lease = b"lease%d" % chance.randrange(4)
         puts = [(Table.META, b"m", b"%d" % number)]
         deletes = [(Table.LOG, key(each)) for each in sorted(dropped)]

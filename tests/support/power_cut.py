@@ -1,94 +1,182 @@
-"""Images of a data directory as a power cut would leave it, at each step of writing a journal."""
+"""A disk in RAM that can lose power, for the journal, and what LMDB's file may be like then.
+
+What is modelled: a write that has returned is on the disk (the files are opened with O_DSYNC); of
+one that has not, any of several parts may be. A change of a name is on the disk after
+`sync_names`; of those before it any may be, in whatever selection. Of a commit of LMDB any
+selection of its pages may be there, and the meta page after all of them, since it is written after
+a sync; what it changes there is within one sector. The pages are told from the file before and
+after the commit. Not modelled: the creation of LMDB's file.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
 
+from kvstore.backend.interface import WriteBatch
 from kvstore.backend.journal.disk import Disk
+from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
 
-__all__ = ["FullDisk", "ImagedDisk"]
+__all__ = ["CutDisk", "CutLmdb", "Files", "FullDisk", "Image"]
+
+Files = tuple[tuple[str, bytes], ...]
+"""(name, content), by name."""
+PAGE = 4096
+META_PAGES = 2
 
 
-class ImagedDisk(Disk):
-    """Works as a disk does, and calls `on_image` with a directory for each way to lose power.
+class Image(NamedTuple):
+    """A directory as a power cut leaves it."""
 
-    Before each operation there is an image; for a write there is one for each of several parts of
-    it that may have reached the disk, and each image comes twice when names have changed since
-    they were last synced: with the new names and with the old ones. LMDB's file is copied as it
-    is, since its own commits are not under way meanwhile.
-    """
+    files: Files
+    """Of the journal."""
+    lmdb: bytes
 
-    def __init__(self, directory: Path, images: Path, on_image: Callable[[Path], None]) -> None:
+
+class _Change(NamedTuple):
+    name: str
+    new_name: str
+    """"" when it was removed."""
+
+
+class CutDisk(Disk):
+    """Keeps the files of a journal in RAM and tells `on_cut` each way in which power may go."""
+
+    def __init__(
+        self, directory: Path, files: Files, on_cut: Callable[[Files], None] = lambda files: None
+    ) -> None:
+        """`directory` is where LMDB's file is."""
         super().__init__(directory)
-        self._images, self._on_image = images, on_image
-        self._renamed: list[tuple[str, str]] = []
-        self._names: dict[int, str] = {}
-        self.count = 0
+        self._on_cut = on_cut
+        self._contents = {number: bytearray(data) for number, (_, data) in enumerate(files)}
+        self._names = {name: number for number, (name, _) in enumerate(files)}
+        self._synced = dict(self._names)
+        self._changes: list[_Change] = []
+        self._open: dict[int, int] = {}
+
+    def names(self) -> list[str]:
+        return sorted(self._names)
+
+    def read(self, name: str) -> bytes:
+        return bytes(self._contents[self._number(name)])
+
+    def size(self, name: str) -> int:
+        return len(self._contents[self._number(name)])
 
     def create(self, name: str, size_bytes: int) -> None:
-        self._image()
-        super().create(name, size_bytes)
-        self._image(lambda image: os.truncate(image / name, size_bytes // 2))
+        number = self._names.get(name, len(self._contents))
+        self._contents[number] = bytearray(size_bytes // 2)
+        self._names[name] = number
+        self._changes.append(_Change("", name))
+        self._cut()
+        self._contents[number] = bytearray(size_bytes)
+        self._cut()
 
     def open(self, name: str) -> int:
-        file = super().open(name)
-        self._names[file] = name
+        file = max(self._open, default=100) + 1
+        self._open[file] = self._number(name)
         return file
 
     def write(self, file: int, data: bytes, at: int) -> None:
-        middle = len(data) // 2
-        for begin, end in ((0, 0), (0, 12), (0, middle), (0, len(data) - 1), (middle, len(data))):
-
-            def tear(image: Path, begin: int = begin, end: int = end) -> None:
-                with open(image / self._names[file], "r+b") as torn:
-                    torn.seek(at + begin)
-                    torn.write(data[begin:end])
-
-            self._image(tear)
-        super().write(file, data, at)
-        self._image()
+        content, middle = self._contents[self._open[file]], len(data) // 2
+        before = bytes(content[at : at + len(data)])
+        for begin, end in {(0, 12), (0, middle), (0, len(data) - 1), (middle, len(data))}:
+            content[at + begin : at + end] = data[begin:end]
+            self._cut()
+            content[at : at + len(data)] = before
+        content[at : at + len(data)] = data
+        self._cut()
 
     def close(self, file: int) -> None:
-        super().close(file)
-        del self._names[file]
+        del self._open[file]
 
     def rename(self, name: str, new_name: str) -> None:
-        super().rename(name, new_name)
-        self._renamed.append((name, new_name))
-        for file, known in self._names.items():
-            if known == name:
-                self._names[file] = new_name
-        self._image()
+        self._names[new_name] = self._names.pop(self._exists(name))
+        self._changes.append(_Change(name, new_name))
+        self._cut()
 
     def remove(self, name: str) -> None:
-        super().remove(name)
-        self._image()
+        del self._names[self._exists(name)]
+        self._changes.append(_Change(name, ""))
+        self._cut()
 
     def sync_names(self) -> None:
-        self._image()
-        super().sync_names()
-        self._renamed.clear()
-        self._image()
+        self._synced, self._changes = dict(self._names), []
+        self._cut()
 
-    def _image(self, change: Callable[[Path], None] = lambda image: None) -> None:
-        for names_are_old in (False, True) if self._renamed else (False,):
-            image = self._images / str(self.count)
-            self.count += 1
-            image.mkdir()
-            for name in self.names():
-                shutil.copyfile(self.directory / name, image / name)
-            change(image)
-            for name, new_name in reversed(self._renamed) if names_are_old else ():
-                os.rename(image / new_name, image / name)
-            try:
-                self._on_image(image)
-            except Exception as error:  # it is not the disk's error
-                raise AssertionError(f"an image is not sound: {error!r}") from error
-            shutil.rmtree(image)
+    def images(self) -> Iterator[Files]:
+        """What the directory may hold if power goes now."""
+        changes = self._changes
+        sizes = range(len(changes) + 1) if len(changes) <= 4 else (0, 1, len(changes))
+        for size in sizes:
+            for some in combinations(changes, size):
+                names = self._names_after(some)
+                yield tuple(
+                    (name, bytes(self._contents[number])) for name, number in sorted(names.items())
+                )
+
+    def _names_after(self, changes: tuple[_Change, ...]) -> dict[str, int]:
+        names = dict(self._synced)
+        for name, new_name in changes:
+            number = names.pop(name, None) if name else self._names.get(new_name)
+            if number is not None and new_name:
+                names[new_name] = number
+        return names
+
+    def _cut(self) -> None:
+        for files in self.images():
+            self._on_cut(files)
+
+    def _number(self, name: str) -> int:
+        return self._names[self._exists(name)]
+
+    def _exists(self, name: str) -> str:
+        if name not in self._names:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return name
+
+
+class CutLmdb(LmdbBackend):
+    """Tells `on_cut` what LMDB's file may be like if power goes during one of its commits."""
+
+    on_cut: Callable[[bytes], None] = staticmethod(lambda data: None)
+    chance = Random(1)
+
+    def commit(self, batch: WriteBatch) -> None:
+        before = self._file()
+        super().commit(batch)
+        self._cut(before)
+
+    rewrite = commit
+
+    def move(self, *args: Any) -> None:
+        before = self._file()
+        super().move(*args)
+        self._cut(before)
+
+    def _file(self) -> bytes:
+        return (self._dir / DATA_FILE).read_bytes()
+
+    def _cut(self, before: bytes) -> None:
+        after = self._file()
+        changed = [
+            at
+            for at in range(META_PAGES * PAGE, len(after), PAGE)
+            if after[at : at + PAGE] != before[at : at + PAGE]
+        ]
+        half = self.chance.sample(changed, len(changed) // 2)
+        for pages in (changed[:1], half, [at for at in changed if at not in half], changed):
+            image = bytearray(before)
+            for at in pages:
+                image[len(image) : at] = bytes(max(at - len(image), 0))
+                image[at : at + PAGE] = after[at : at + PAGE]
+            self.on_cut(bytes(image))
+        self.on_cut(after)
 
 
 class FullDisk(Disk):
