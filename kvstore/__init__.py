@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         TooManyRequests,
         ValueProvided,
         WatchCanceled,
+        WriteRefused,
     )
     from kvstore.store.options import StoreOptions
     from kvstore.types import (
@@ -120,6 +121,7 @@ __all__ = [
     "View",
     "Watch",
     "WatchCanceled",
+    "WriteRefused",
     "absent",
     "aopen",
     "create",
@@ -151,7 +153,7 @@ _HOMES = {
     "InvalidRequest InvalidSortOption KeyNotFound KeyNotProvided LeaseExists LeaseNotFound "
     "LeaseProvided LeaseTtlTooLarge NoSpace OpenError RequestTooLarge StateError "
     "StoreClosed StoreError StoreFailed TooManyOperations TooManyRequests ValueProvided "
-    "WatchCanceled",
+    "WatchCanceled WriteRefused",
     "kvstore.store.options": "StoreOptions",
     "kvstore.types": "CompactResult Compare DeleteRangeResult Event EventType KeyValue Lease "
     "LeaseStatus PutResult StoreStatus Txn TxnResult",

@@ -17,6 +17,7 @@
     │   ├── LeaseExists               a grant names a lease that exists
     │   ├── LeaseTtlTooLarge          a grant over 9,000,000,000 seconds
     │   ├── NoSpace                   the quota or the disk is full; nothing was written
+    │   ├── WriteRefused              the system lacks what a commit needs; nothing was written
     │   └── TooManyRequests           more undecided bytes wait for the disk than limits allow
     ├── Conflict                  a guarded embedded write found another revision (`actual`)
     ├── WatchCanceled             a watch ended (`compact_revision`, `reason`)
@@ -58,6 +59,7 @@ __all__ = [
     "TooManyRequests",
     "ValueProvided",
     "WatchCanceled",
+    "WriteRefused",
 ]
 
 
@@ -142,6 +144,12 @@ class LeaseTtlTooLarge(StateError):
 
 class NoSpace(StateError):
     message = "etcdserver: mvcc: database space exceeded"
+
+
+class WriteRefused(StateError):
+    """Of descriptors, memory or alike: the next write may go through."""
+
+    message = "kvstore: the write was refused and nothing of it was written, try again"
 
 
 class TooManyRequests(StateError):

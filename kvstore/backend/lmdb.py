@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from mmap import MAP_PRIVATE, PROT_READ, mmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from kvstore.backend.directory import (
 from kvstore.backend.interface import (
     BackendError,
     BackendFull,
+    BackendRefused,
     CommitUncertain,
     MapFull,
     Row,
@@ -68,6 +70,14 @@ _MAP_LOCK_FILE = f"{DATA_FILE}-lock"
 _PROBE_BYTES = 1 << 20
 _FORKED = "the store was opened in another process: open it anew after a fork"
 READ_ERRORS = (lmdb.Error,)
+_BROKEN = (
+    lmdb.PanicError,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.BadTxnError,
+)
+"""What does not pass by itself."""
 T = TypeVar("T")
 
 
@@ -191,13 +201,8 @@ class LmdbBackend:
 
     def commit(self, batch: WriteBatch) -> None:
         self.check_process()
-        before = self._env.info()["last_txnid"]
-        try:
-            with self._env.begin(write=True) as txn:
-                self._write(txn, batch)
-        except lmdb.Error as error:
-            size_bytes = sum(len(value) for _, value in batch.appends)
-            raise self._failure(error, before, size_bytes) from error
+        size_bytes = sum(len(value) for _, value in batch.appends)
+        self._transact(lambda txn: self._write(txn, batch), size_bytes)
 
     rewrite = commit
 
@@ -213,28 +218,42 @@ class LmdbBackend:
         py-lmdb gives up the interpreter at each row and waits for it again, so that a long run of
         them keeps an event loop from its work. Durable on return. Raises as `commit`.
         """
-        before = self._env.info()["last_txnid"]
+
+        def write(txn: Any) -> None:
+            for some in _slices(deletes):
+                for table, key in some:
+                    txn.delete(key, db=self._tables[table])
+                pause()
+            for rows in _slices(appends.items()):
+                self._append(txn, rows)
+                pause()
+            for table, key, value in puts:
+                txn.put(key, value, db=self._tables[table])
+
+        self._transact(write, sum(map(len, appends.values())))
+
+    def _transact(self, write: Callable[[Any], None], size_bytes: int) -> None:
+        """One transaction that puts about so many bytes."""
+        before, is_written = self._env.info()["last_txnid"], False
         try:
             with self._env.begin(write=True) as txn:
-                for some in _slices(deletes):
-                    for table, key in some:
-                        txn.delete(key, db=self._tables[table])
-                    pause()
-                for rows in _slices(appends.items()):
-                    self._append(txn, rows)
-                    pause()
-                for table, key, value in puts:
-                    txn.put(key, value, db=self._tables[table])
-        except lmdb.Error as error:
-            raise self._failure(error, before, sum(map(len, appends.values()))) from error
+                write(txn)
+                is_written = True
+        except (lmdb.Error, MemoryError) as error:
+            is_untouched = not is_written or self._is_untouched(before)
+            raise self._failure(error, size_bytes, is_untouched=is_untouched) from error
 
-    def _failure(self, error: lmdb.Error, last_transaction: int, size_bytes: int) -> StoreError:
+    def _failure(
+        self, error: lmdb.Error | MemoryError, size_bytes: int, *, is_untouched: bool
+    ) -> StoreError:
         """What to raise for a failed transaction with so many bytes of records."""
         if isinstance(error, lmdb.MapFullError):
             return MapFull()
-        if self._is_untouched(last_transaction) and self._is_out_of_space(size_bytes):
+        if not is_untouched or isinstance(error, _BROKEN):
+            return CommitUncertain(f"the outcome of a commit is unknown: {error}")
+        if self._is_out_of_space(size_bytes):
             return BackendFull(f"the disk is full: {error}")
-        return CommitUncertain(f"the outcome of a commit is unknown: {error}")
+        return BackendRefused(f"LMDB could not write, and nothing was written: {error!r}")
 
     def _is_untouched(self, last_transaction: int) -> bool:
         """Did a failed commit certainly end before LMDB wrote its meta page?
@@ -249,7 +268,10 @@ class LmdbBackend:
 
     def _is_out_of_space(self, size_bytes: int) -> bool:
         """Is there no room to grow the file? LMDB says 'input/output error' of a short write."""
-        file = os.open(self._dir / DATA_FILE, os.O_RDWR)
+        try:
+            file = os.open(self._dir / DATA_FILE, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
         try:
             os.posix_fallocate(file, os.fstat(file).st_size, max(2 * size_bytes, _PROBE_BYTES))
         except OSError as error:
@@ -280,8 +302,14 @@ class LmdbBackend:
 
     def grow(self) -> None:
         self.check_process()
-        self._map_size_bytes *= 2
-        self._env.set_mapsize(self._map_size_bytes)
+        size_bytes = 2 * self._map_size_bytes
+        try:
+            # LMDB gives up the old map first, and has none to read from when there is no new one.
+            mmap(-1, size_bytes, flags=MAP_PRIVATE, prot=PROT_READ).close()
+            self._env.set_mapsize(size_bytes)
+        except (OSError, MemoryError, lmdb.Error) as error:
+            raise BackendRefused(f"the memory map cannot grow: {error}") from error
+        self._map_size_bytes = size_bytes
 
     def trim(self) -> None:
         self._env.close()
@@ -365,8 +393,12 @@ class LmdbSnapshot:
             raise self.damaged(error) from error
 
     def refresh(self) -> None:
+        try:
+            newer = self._env.begin()  # a spare one: about a microsecond
+        except lmdb.Error as error:
+            raise CommitUncertain(f"what was committed cannot be shown: {error}") from error
         self._txn.abort()
-        self._txn = self._env.begin()  # a spare one: about a microsecond
+        self._txn = newer
 
     def close(self) -> None:
         self._txn.abort()

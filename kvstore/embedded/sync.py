@@ -218,7 +218,7 @@ class Store(Handle[ThreadStore]):
             KeyNotProvided: the key is empty.
             LeaseNotFound: there is no such lease.
             TypeError: the key or the value is neither bytes nor text, or another slip of types.
-            NoSpace, TooManyRequests: a limit is reached; nothing was written.
+            NoSpace, WriteRefused, TooManyRequests: a limit is reached; nothing was written.
         """
         return self._run(
             plans.put(

@@ -84,6 +84,7 @@ BY_TYPE: Final[dict[type[errors.StoreError], Code]] = {
     errors.LeaseExists: Code.FAILED_PRECONDITION,
     errors.LeaseTtlTooLarge: Code.OUT_OF_RANGE,
     errors.NoSpace: Code.RESOURCE_EXHAUSTED,
+    errors.WriteRefused: Code.UNAVAILABLE,
     # etcd declares ResourceExhausted for this text and sends it with Unknown.
     errors.TooManyRequests: Code.UNKNOWN,
     # The outcome of a write is open, as when etcd answers "request timed out".

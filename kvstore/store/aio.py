@@ -29,9 +29,10 @@ from kvstore.errors import (
     StoreClosed,
     StoreError,
     StoreFailed,
+    WriteRefused,
 )
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
-from kvstore.store.committer import Committer, Outcome, commit_once, grow_map
+from kvstore.store.committer import Committer, Outcome, commit_once, grow_map, show
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.gathering import Gathering
 from kvstore.store.interface import Waiter
@@ -430,6 +431,7 @@ class LoopStore:
     def _conclude(self, batch: Batch, outcome: Outcome) -> None:
         if outcome.error is not None and self._error is not None:
             return
+        outcome = show(self._reader, outcome)
         if outcome.is_map_full:
             outcome = grow_map(self._backend, self._reader)
             if outcome.error is not None:
@@ -440,7 +442,6 @@ class LoopStore:
                 self._is_committing = True
                 self._committer.submit(batch)
         elif outcome.error is None:
-            self._reader.refresh()
             self._engine.publish(batch.last_sequence)
             self.stats.commit(len(batch.decisions), outcome.duration_s)
             waiters, durable = self._waiters, self._engine.durable_sequence
@@ -457,7 +458,7 @@ class LoopStore:
                 "a commit was refused and everything not durable is taken back: %s", outcome.error
             )
             self._engine.rollback(self._options.clock())
-            self._reject(NoSpace())
+            self._reject(outcome.refusal)
             self._after_commit()
         else:
             log.critical(
@@ -480,7 +481,7 @@ class LoopStore:
             self._flush_soon()
             try:
                 await self._settled()
-            except NoSpace:
+            except (NoSpace, WriteRefused):
                 await asyncio.sleep(HOUSEKEEPING_RETRY_S)
                 continue
             except StoreError:

@@ -14,15 +14,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from kvstore.backend.interface import Backend, BackendFull, MapFull
+from kvstore.backend.interface import Backend, BackendFull, BackendRefused, MapFull
 from kvstore.core.engine import Batch
+from kvstore.errors import NoSpace, StateError, WriteRefused
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.rows import to_write_batch
 
 if TYPE_CHECKING:
     import asyncio  # a store for threads commits with this module, and does not pay for a loop
 
-__all__ = ["Committer", "Outcome", "commit_once", "grow_map"]
+__all__ = ["Committer", "Outcome", "commit_once", "grow_map", "show"]
 
 
 class Outcome(NamedTuple):
@@ -37,17 +38,36 @@ class Outcome(NamedTuple):
     @property
     def is_clean(self) -> bool:
         """Certainly nothing was written."""
-        return isinstance(self.error, BackendFull)
+        return isinstance(self.error, BackendRefused)
+
+    @property
+    def refusal(self) -> StateError:
+        """What the writers of a clean failure are told."""
+        return NoSpace() if isinstance(self.error, BackendFull) else WriteRefused()
 
 
 def commit_once(backend: Backend, batch: Batch) -> Outcome:
     """Blocking. Never raises: whatever went wrong is in the outcome."""
     started_s = time.perf_counter()
     try:
-        backend.commit(to_write_batch(batch))
+        rows = to_write_batch(batch)
+    except MemoryError as error:
+        return Outcome(BackendRefused(f"there is no memory for a commit: {error!r}"))
+    try:
+        backend.commit(rows)
     except Exception as error:
         return Outcome(error)
     return Outcome(None, time.perf_counter() - started_s)
+
+
+def show(reader: SnapshotReader, outcome: Outcome) -> Outcome:
+    """Have the reader see a commit that went well. One that cannot be shown is not acknowledged."""
+    if outcome.error is None:
+        try:
+            reader.refresh()
+        except Exception as error:
+            return Outcome(error)
+    return outcome
 
 
 def grow_map(backend: Backend, reader: SnapshotReader) -> Outcome:

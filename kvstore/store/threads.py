@@ -20,9 +20,9 @@ from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
-from kvstore.errors import KeyNotFound, NoSpace, StateError, StoreClosed, StoreError, StoreFailed
+from kvstore.errors import KeyNotFound, StateError, StoreClosed, StoreError, StoreFailed
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S
-from kvstore.store.committer import Outcome, commit_once, grow_map
+from kvstore.store.committer import Outcome, commit_once, grow_map, show
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
@@ -285,8 +285,8 @@ class ThreadStore:
             outcome = grow_map(self._backend, self._reader)
             if outcome.error is None:
                 outcome = commit_once(self._backend, batch)
+        outcome = show(self._reader, outcome)
         if outcome.error is None:
-            self._reader.refresh()
             self._engine.publish(batch.last_sequence)
             waiters, durable = self._waiters, self._engine.durable_sequence
             while waiters and waiters[0].sequence <= durable:
@@ -297,7 +297,7 @@ class ThreadStore:
             )
             self._engine.rollback(self._options.clock())
             for waiter in self._waiters:
-                waiter.error, waiter.is_done = NoSpace(), True
+                waiter.error, waiter.is_done = outcome.refusal, True
             self._waiters.clear()
         else:
             self._fail(outcome.error)

@@ -23,6 +23,8 @@ GOLDEN = [
     (errors.TooManyRequests, 2, "etcdserver: too many requests", 500),
     (errors.StoreClosed, 14, "etcdserver: server stopped", 503),
     (errors.StoreFailed, 14, errors.StoreFailed.message, 503),
+    (errors.WriteRefused, 14, errors.WriteRefused.message, 503),
+    (errors.CorruptStore, 15, errors.CorruptStore.message, 500),
 ]
 
 
@@ -42,7 +44,7 @@ class TestStatusOf:
         error = StatusError(Code.UNIMPLEMENTED, "not here")
         assert status_of(error) == (12, "not here", 501)
 
-    @pytest.mark.parametrize("error", [KeyError("secret"), errors.CorruptStore("/secret")])
+    @pytest.mark.parametrize("error", [KeyError("secret"), errors.OpenError("/secret")])
     def test_an_unforeseen_error_is_not_told(self, error: Exception) -> None:
         assert status_of(error) == (13, "internal error", 500)
 

@@ -39,7 +39,10 @@ class Image(NamedTuple):
 
 
 class _Change(NamedTuple):
+    number: int
+    """Of the content: a name may have had another one before."""
     name: str
+    """"" when it was made."""
     new_name: str
     """"" when it was removed."""
 
@@ -72,7 +75,7 @@ class CutDisk(Disk):
         number = self._names.get(name, len(self._contents))
         self._contents[number] = bytearray(size_bytes // 2)
         self._names[name] = number
-        self._changes.append(_Change("", name))
+        self._changes.append(_Change(number, "", name))
         self._cut()
         self._contents[number] = bytearray(size_bytes)
         self._cut()
@@ -96,13 +99,14 @@ class CutDisk(Disk):
         del self._open[file]
 
     def rename(self, name: str, new_name: str) -> None:
-        self._names[new_name] = self._names.pop(self._exists(name))
-        self._changes.append(_Change(name, new_name))
+        number = self._names.pop(self._exists(name))
+        self._names[new_name] = number
+        self._changes.append(_Change(number, name, new_name))
         self._cut()
 
     def remove(self, name: str) -> None:
-        del self._names[self._exists(name)]
-        self._changes.append(_Change(name, ""))
+        number = self._names.pop(self._exists(name))
+        self._changes.append(_Change(number, name, ""))
         self._cut()
 
     def sync_names(self) -> None:
@@ -122,9 +126,10 @@ class CutDisk(Disk):
 
     def _names_after(self, changes: tuple[_Change, ...]) -> dict[str, int]:
         names = dict(self._synced)
-        for name, new_name in changes:
-            number = names.pop(name, None) if name else self._names.get(new_name)
-            if number is not None and new_name:
+        for number, name, new_name in changes:
+            if names.get(name) == number:
+                del names[name]
+            if new_name:
                 names[new_name] = number
         return names
 
