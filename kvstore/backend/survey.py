@@ -37,6 +37,7 @@ __all__ = ["Damage", "Walk", "free_pages", "glance", "most_pages", "subtrees", "
 
 _META_PAGES: Final = 2
 _READ_BYTES: Final = 1 << 18
+_UNWRITTEN_PAGES: Final = 1 << 24
 _MOST_LEVELS: Final = 32
 _MOST_TOLD: Final = 100
 _SUBTREE_BYTES: Final = 48
@@ -277,10 +278,12 @@ def _raise_first(walks: list[Walk], others: list[str]) -> None:
 
 
 def most_pages(file: PageFile, meta: Meta) -> int:
-    """A last page far behind the end of the file is not believed."""
+    """How many pages there may be; a last page far behind the end of the file is not believed.
+
+    Pages that were used and freed in one transaction are never written, so it may be behind it.
+    """
     most = meta.last_page + 1
-    # Pages that were used and freed in one transaction are never written, so the file may be short.
-    if most > 2 * (file.size_bytes // meta.page_bytes) + 1024:
+    if most > _UNWRITTEN_PAGES + 16 * (file.size_bytes // meta.page_bytes):
         raise PageDamage(
             f"the file is cut short: it has {file.size_bytes} bytes for {most} pages "
             f"of {meta.page_bytes}"
