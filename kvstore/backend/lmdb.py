@@ -130,6 +130,8 @@ class LmdbBackend:
         size = _size(file)
         self._map_size_bytes = max(map_size_bytes, 2 * (size or 0))
         if size is None:
+            if _has_journal(self._dir):
+                raise damaged(f"{file} is missing, and there is a journal beside it", self._dir)
             self._make()
         else:
             for what in look(self._dir, is_thorough=self._lock.was_left):

@@ -33,10 +33,11 @@ from kvstore.backend.pages import (
     tree_at,
 )
 
-__all__ = ["Damage", "Walk", "glance", "subtrees", "survey"]
+__all__ = ["Damage", "Walk", "free_pages", "glance", "most_pages", "subtrees", "survey"]
 
 _META_PAGES: Final = 2
 _READ_BYTES: Final = 1 << 18
+_UNWRITTEN_PAGES: Final = 1 << 24
 _MOST_LEVELS: Final = 32
 _MOST_TOLD: Final = 100
 _SUBTREE_BYTES: Final = 48
@@ -234,12 +235,12 @@ def survey(path: Path) -> list[str]:
     try:
         with PageFile(path) as file:
             meta = file.newest()
-            used = bytearray(_most_pages(file, meta))
+            used = bytearray(most_pages(file, meta))
             main = Walk(file, meta, "main table", meta.main, used)
             trees = subtrees(list(main.rows()))
             walks = [main, Walk(file, meta, "free pages", meta.free, used)]
             walks += [Walk(file, meta, name.decode(), tree, used) for name, tree in trees.items()]
-            free = _free_pages(walks[1])
+            free = free_pages(walks[1])
             for walk in walks[2:]:
                 for _ in walk.rows():
                     pass
@@ -254,11 +255,11 @@ def glance(path: Path) -> None:
     """Raises PageDamage for what an opening can see, and OSError."""
     with PageFile(path) as file:
         meta = file.newest()
-        used = bytearray(_most_pages(file, meta))
+        used = bytearray(most_pages(file, meta))
         main = Walk(file, meta, "main table", meta.main, used)
         trees = subtrees(list(main.rows()))
         walk = Walk(file, meta, "free pages", meta.free, used)
-        free = _free_pages(walk)
+        free = free_pages(walk)
         _raise_first([main, walk], [])
         walks = [Walk(file, meta, name.decode(), tree, used) for name, tree in trees.items()]
         leaves = [number for each in walks for number in each.leaf_numbers()]
@@ -276,11 +277,13 @@ def _raise_first(walks: list[Walk], others: list[str]) -> None:
         raise PageDamage(what)
 
 
-def _most_pages(file: PageFile, meta: Meta) -> int:
-    """A last page far behind the end of the file is not believed."""
+def most_pages(file: PageFile, meta: Meta) -> int:
+    """How many pages there may be; a last page far behind the end of the file is not believed.
+
+    Pages that were used and freed in one transaction are never written, so it may be behind it.
+    """
     most = meta.last_page + 1
-    # Pages that were used and freed in one transaction are never written, so the file may be short.
-    if most > 2 * (file.size_bytes // meta.page_bytes) + 1024:
+    if most > _UNWRITTEN_PAGES + 16 * (file.size_bytes // meta.page_bytes):
         raise PageDamage(
             f"the file is cut short: it has {file.size_bytes} bytes for {most} pages "
             f"of {meta.page_bytes}"
@@ -288,7 +291,7 @@ def _most_pages(file: PageFile, meta: Meta) -> int:
     return most
 
 
-def _free_pages(walk: Walk) -> set[int]:
+def free_pages(walk: Walk) -> set[int]:
     free: set[int] = set()
     for _, value in walk.rows():
         numbers = memoryview(value).cast("Q") if len(value) % 8 == 0 else memoryview(b"")

@@ -19,6 +19,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "serve": "Serve a store to etcd clients, with etcd's options.",
     "check": "Say whether the data in a directory is sound.",
+    "salvage": "Take what is whole out of a damaged directory.",
     "bench": "Load an endpoint and say how fast it answered.",
     "version": "Print the versions.",
 }
@@ -31,6 +32,7 @@ Examples:
   kvstore serve --data-dir /var/lib/kvstore
   kvstore serve --in-memory
   kvstore check /var/lib/kvstore
+  kvstore salvage /var/lib/kvstore /var/lib/kvstore.new
   kvstore bench put --clients 16 --duration 10s
 
 Commands:
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             argv = ["serve", *argv]
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
     match command:
-        case "serve" | "check" | "bench":
+        case "serve" | "check" | "salvage" | "bench":
             run: Callable[[Sequence[str]], int] = getattr(
                 import_module(f"kvstore.cli.{command}"), command
             )

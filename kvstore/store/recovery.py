@@ -8,6 +8,7 @@ from kvstore.backend.interface import Backend, Snapshot, Table
 from kvstore.core.engine import Recovered
 from kvstore.core.mvcc.key_index import Entry, KeyIndex
 from kvstore.core.mvcc.record import HEAD_BYTES, is_whole, key_of
+from kvstore.core.mvcc.revision import TOMBSTONE
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.store.damage import damaged_record
 from kvstore.store.rows import lease_row, meta
@@ -54,7 +55,7 @@ def _scan(snapshot: Snapshot) -> tuple[dict[bytes, Entry], dict[bytes, int], int
     for row_key, record in snapshot.rows(Table.LOG):
         packed = from_bytes(row_key, "big")
         create, mod, version, lease = _numbers(record) if is_whole(record) else _damaged
-        if mod != packed >> 32:
+        if mod != packed >> 32 or (packed & TOMBSTONE) == (version > 0):
             raise damaged_record(packed)
         size = record[size_at]
         key = record[key_at : key_at + size] if size < 0x80 else key_of(record)

@@ -21,8 +21,11 @@ from random import Random
 from typing import Any
 
 from kvstore.backend import open_backend
+from kvstore.core.mvcc.record import key_of
 from kvstore.errors import OpenError
 from kvstore.store.checker import check_directory
+from kvstore.store.salvage import Salvaged, salvage
+from kvstore.store.salvaged import write_salvaged
 from kvstore.store.threads import ThreadStore
 from tests.store.formats.content import content_of
 from tests.support.damage import build, damage
@@ -31,6 +34,7 @@ FINE = {
     "opened": {"true", "true, older", "told"},
     "again": {"true", "true, older", "told"},
     "checked": {"sound", "wrong", "told"},
+    "salvaged": {"true", "true, older", "incomplete", "nothing"},
 }
 
 
@@ -94,6 +98,40 @@ def checked(path: Path) -> str:
         return "told"
 
 
+def salvaged(path: Path, truth: dict[str, Any], *, may_be_older: bool) -> str:
+    """What it says is whole must be true, and all of it be there; the rest must be said."""
+    made = salvage(path)
+    if not made.records and not made.leases:
+        return "nothing"
+    write_salvaged(made, path.with_name("salvaged"))  # which checks it
+    written = {int(packed): bytes.fromhex(each) for packed, each in truth["records"].items()}
+    at = {(packed >> 32, record) for packed, record in written.items()}
+    for packed, record in made.records.items():
+        if (packed >> 32, record) not in at:
+            return f"false: what it has at revision {packed >> 32}"
+    for packed in written:
+        if made.compact < packed >> 32 <= made.head and packed not in made.records:
+            return f"false: revision {packed >> 32} is missing in its history"
+    if made.missing:
+        return _incomplete(made, written)
+    return judge(
+        ThreadStore.open(open_backend(path.with_name("salvaged"))),
+        truth,
+        may_be_older=may_be_older,
+    )
+
+
+def _incomplete(made: Salvaged, written: dict[int, bytes]) -> str:
+    """A key that is not named as uncertain has its newest record, or none at all."""
+    newest = {key_of(record): packed for packed, record in sorted(written.items())}
+    found = {key_of(record): packed for packed, record in made.records.items()}
+    uncertain = {each.key for each in made.uncertain}
+    for key, packed in found.items():
+        if key not in uncertain and newest[key] >> 32 != packed >> 32:
+            return f"false: {key!r} is not as it was last and not uncertain"
+    return "incomplete"
+
+
 def main(directory: Path, seed: int, count: int) -> None:
     truths = {}
     for is_closed in (False, True):
@@ -108,6 +146,10 @@ def main(directory: Path, seed: int, count: int) -> None:
         print(json.dumps([" ".join(what), outcome]), flush=True)
 
 
+def as_it_is(path: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in path.iterdir()}
+
+
 def try_one(
     directory: Path, store: Path, truth: dict[str, Any], random: Random, what: list[str]
 ) -> dict[str, str]:
@@ -116,14 +158,21 @@ def try_one(
     file, done = damage(copy, random)
     what += [file, done]
     shutil.copytree(copy, other)
+    shutil.copytree(copy, directory / "third")
+    before = as_it_is(directory / "third")
     look = partial(opened, copy, truth, may_be_older=file != "data.lmdb")
     outcome = {
         "opened": in_child(look),
         "again": in_child(look),
         "checked": in_child(partial(checked, other)),
+        "salvaged": in_child(
+            partial(salvaged, directory / "third", truth, may_be_older=file != "data.lmdb")
+        ),
     }
-    shutil.rmtree(copy)
-    shutil.rmtree(other)
+    if as_it_is(directory / "third") != before:
+        outcome["salvaged"] = "false: it changed the directory"
+    for each in (copy, other, directory / "third", directory / "salvaged"):
+        shutil.rmtree(each, ignore_errors=True)
     return outcome
 
 

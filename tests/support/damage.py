@@ -9,7 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from kvstore.backend.interface import Table
 from kvstore.backend.journaled import JournaledBackend
+from kvstore.core.mvcc.revision import bound, to_bytes
 from kvstore.keys import ALL_KEYS, KeyRange
 from kvstore.store.threads import ThreadStore
 from kvstore.types import DeleteRangeOp, PutOp, RangeOp, Txn
@@ -24,19 +26,25 @@ WRITES = 300
 def build(path: Path, *, is_closed: bool, seed: int = 1) -> dict[str, Any]:
     """A store with all that a store can have; returns what it holds.
 
-    {"content": as `content_of`, "keys": {revision: [[key, value]...]} of each revision}. Unless it
-    `is_closed`, the directory is as the end of its process leaves it: about half of the commits
-    are in the journal alone.
+    {"content": as `content_of`, "keys": {revision: [[key, value]...]} of each revision, "records":
+    {revision, packed: record} of all that were ever written}. Unless it `is_closed`, the directory
+    is as the end of its process leaves it: about half of the commits are in the journal alone.
     """
     random = Random(seed)
     live = path.with_suffix(".live")
     backend = JournaledBackend(live, background=False)
     store = ThreadStore.open(backend)
     keys: dict[int, list[list[str]]] = {}
+    records: dict[str, str] = {}
+    snapshot = backend.snapshot()
     for lease in range(1, 6):
         store.lease_grant(10_000_000 + lease, lease)
     for number in range(WRITES):
+        first = to_bytes(bound(store.revision))
         _write(store, random, number)
+        snapshot.refresh()
+        for row, record in snapshot.scan(Table.LOG, first, 1000):
+            records[str(int.from_bytes(row, "big"))] = record.hex()
         keys[store.revision] = [
             [kv.key.hex(), kv.value.hex()] for kv in store.range(RangeOp(ALL_KEYS)).kvs
         ]
@@ -44,7 +52,8 @@ def build(path: Path, *, is_closed: bool, seed: int = 1) -> dict[str, Any]:
             store.compact(store.revision - 20, physical=True)
         if number == WRITES // 2:
             backend.checkpoint()
-    truth = {"content": content_of(store), "keys": keys}
+    snapshot.close()
+    truth = {"content": content_of(store), "keys": keys, "records": records}
     if not is_closed:
         shutil.copytree(live, path)
     store.close()
@@ -187,7 +196,7 @@ KINDS: dict[str, Callable[[Path, Random], str]] = {
 def damage(directory: Path, random: Random) -> tuple[str, str]:
     """Damage one file, once or twice; returns (its name, what was done)."""
     files = sorted(each.name for each in directory.iterdir() if each.stat().st_size)
-    files = [name for name in files if name == "data.lmdb" or name.startswith("journal")]
+    files = [name for name in files if name == "data.lmdb" or name.startswith("segment")]
     name = random.choice([*files, "data.lmdb"])
     kind = random.choice(list(KINDS))
     done = KINDS[kind](directory / name, random)

@@ -40,7 +40,9 @@ def _lease(store: ThreadStore, lease_id: int) -> list[object]:
 
 def _history(store: ThreadStore) -> list[object]:
     stream = store.watch_stream()
-    stream.create(WatchCreate(ALL_KEYS, start_revision=store.compact_revision + 1, prev_kv=True))
+    stream.create(
+        WatchCreate(ALL_KEYS, start_revision=max(1, store.compact_revision + 1), prev_kv=True)
+    )
     events: list[Any] = []
     while not events or events[-1][1][3] < store.revision:
         message = stream.next(5)
