@@ -156,6 +156,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestJournaledBackend = pytest.mark.slow(Machine.TestCase)
-TestJournaledBackend.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
-)
+TestJournaledBackend.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True)

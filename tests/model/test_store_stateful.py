@@ -217,7 +217,6 @@ class EngineMachine(StoreMachine):
 QUICK = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
-    deadline=None,
     derandomize="KVSTORE_MODEL_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
