@@ -11,6 +11,12 @@ Every decision has a *sequence* number, since a lease grant or a compaction mark
 before it is answered and yet makes no revision: an answer waits until `durable_sequence` reaches
 the sequence of its decision. Shells call the engine from one thread at a time; it never does I/O
 but through the RecordReader it was given.
+
+An exception may come at any point, from the outside, too: Python raises what a signal handler
+raises (Ctrl-C) in the middle of whatever runs. One that comes out of a decision takes back that
+decision alone: the index and the lessor keep what it touches until one assignment at its end makes
+it count. What a second exception leaves of that, or one that comes out of `publish` or `rollback`,
+`mend` brings to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar, cast
 
-from kvstore.core.lease.lessor import Lessor
+from kvstore.core.lease.lessor import LeaseState, Lessor
 from kvstore.core.mvcc.change import Change, Events
 from kvstore.core.mvcc.key_index import Entry, entry_at, entry_last
 from kvstore.core.mvcc.ranges import read_range
@@ -158,10 +164,14 @@ class Engine:
             self.lessor.grant(lease_id, ttl_s, now)  # the full TTL again, as etcd does
         for key, lease_id in recovered.attached:
             self.lessor.attach(key, lease_id)
+        self.lessor.changed = {}
         self.totals = totals = Totals()
         self.hub = Hub(self, totals)
-        self._outbox: deque[Decision] = deque()  # decided, in no commit yet
-        self._in_commit: deque[Decision] = deque()
+        self._undurable: deque[Decision] = deque()  # decided; those of a commit come first
+        self._taken: Batch | None = None
+        self._publishing = 0  # up to this sequence, while it is done
+        self._told = recovered.revision  # what the hub was told of
+        self._rolling_back_at: float | None = None
         self._records: dict[int, bytes] = {}  # of the revisions above durable
         self._pending_bytes = 0
         self._compacting: list[bytes] | None = None
@@ -172,7 +182,7 @@ class Engine:
     def __repr__(self) -> str:
         return (
             f"Engine(head={self.head}, durable={self.durable}, compacted={self.compacted}, "
-            f"pending={len(self._outbox)}+{len(self._in_commit)}, {self.lessor}, {self.hub})"
+            f"pending={len(self._undurable)}, {self.lessor}, {self.hub})"
         )
 
     # -- reads, at durable -----------------------------------------------------------------------
@@ -237,9 +247,13 @@ class Engine:
         self._refuse_overload()
         decision = self._begin(is_request=not _is_read(txn))
         run = TxnRun(self, txn)
-        result = run.run()
-        run.add_to(self.totals)
-        return self._decide(decision, run, result)
+        try:
+            result = run.run()
+            run.add_to(self.totals)
+            return self._decide(decision, run, result)
+        except BaseException:
+            self._take_back()
+            raise
 
     def put(self, key: bytes, value: bytes, lease_id: int = 0) -> int:
         """`txn` of one plain put: the same checks and writes, without the passes over a tree.
@@ -254,18 +268,22 @@ class Engine:
         self.write_index += 1
         if lease_id and lease_id not in self.lessor:
             raise LeaseNotFound
-        main = self.head + 1
-        packed, create, version = self.index.put(key, main, 0)
-        record = encode(key, value, create, main, version, lease_id)
-        self._records[packed] = record
-        self.lessor.attach(key, lease_id)
-        self.totals.puts += 1
-        size = len(record)
-        self.sequence = sequence = self.sequence + 1
-        self._outbox.append(Decision(sequence, (Write(packed, key, record, version),), size))
-        self._pending_bytes += size
-        self.head = main
-        return main
+        main, index = self.head + 1, self.index
+        try:
+            packed, create, version = index.put(key, main, 0)
+            record = encode(key, value, create, main, version, lease_id)
+            self._records[packed] = record
+            self.lessor.attach(key, lease_id)
+            self.totals.puts += 1
+            size = len(record)
+            sequence = self.sequence + 1
+            self._undurable.append(Decision(sequence, (Write(packed, key, record, version),), size))
+            self._pending_bytes += size
+            self.sequence, self.head, index.touched = sequence, main, []  # now it counts
+            return main
+        except BaseException:
+            self._take_back()
+            raise
 
     def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
         """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""
@@ -274,26 +292,34 @@ class Engine:
         if lease_id in self.lessor:
             raise LeaseExists
         self._refuse_overload()
-        decision = self._begin()
-        real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
-        self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
-        decision.leases = ((lease_id, real_ttl_s),)
-        self.totals.grant(real_ttl_s)
-        return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
+        try:
+            decision = self._begin()
+            real_ttl_s = max(ttl_s, self._min_lease_ttl_s)
+            self.lessor.grant(lease_id, real_ttl_s, now).granted_at = decision.sequence
+            decision.leases = ((lease_id, real_ttl_s),)
+            self.totals.grant(real_ttl_s)
+            return self._decide(decision, None, Lease(lease_id, real_ttl_s, self.head))
+        except BaseException:
+            self._take_back()
+            raise
 
     def lease_revoke(self, lease_id: int) -> Applied[int]:
         """The result is the header revision. Raises LeaseNotFound."""
         lease = self.lessor.get(lease_id)
         if lease is None:
             raise LeaseNotFound
-        decision = self._begin()
-        run = TxnRun(self, Txn())
-        run.delete_keys(sorted(lease.keys))
-        self.lessor.remove(lease_id)
-        decision.leases = ((lease_id, None),)
-        run.add_to(self.totals)
-        self.totals.leases_revoked += 1
-        return self._decide(decision, run, run.revision)
+        try:
+            decision = self._begin()
+            run = TxnRun(self, Txn())
+            run.delete_keys(sorted(lease.keys))
+            self.lessor.remove(lease_id)
+            decision.leases = ((lease_id, None),)
+            run.add_to(self.totals)
+            self.totals.leases_revoked += 1
+            return self._decide(decision, run, run.revision)
+        except BaseException:
+            self._take_back()
+            raise
 
     def expire(self, now: float, limit: int) -> int:
         """Revoke up to `limit` leases whose time is up, one revision each; returns how many."""
@@ -312,9 +338,13 @@ class Engine:
             raise Compacted(self.compacted_head)
         if revision > self.durable:
             raise FutureRevision
-        decision = self._begin()
-        self.compacted_head = decision.compact = revision
-        return self._decide(decision, None, self.head)
+        try:
+            decision = self._begin()
+            decision.compact = revision
+            return self._decide(decision, None, self.head)
+        except BaseException:
+            self._take_back()
+            raise
 
     def compaction_step(self, max_keys: int) -> bool:
         """Drop the unreachable history of up to `max_keys` keys; False when there is no more to do.
@@ -323,23 +353,29 @@ class Engine:
         """
         if self._compacting is None:
             return False
+        try:
+            return self._decide_step(self._compacting, max_keys)
+        except BaseException:
+            self._take_back()  # the keys are visited again; what was dropped waits in `_undropped`
+            raise
+
+    def _decide_step(self, compacting: list[bytes], max_keys: int) -> bool:
         decision = self._begin(is_request=False)
-        keys = self._compacting[-max_keys:]
-        del self._compacting[-max_keys:]
-        dropped, self._undropped = self._undropped, []
-        for key in keys:
-            dropped += self.index.compact(key, self.compacted)
-        decision.dropped = dropped
+        for key in compacting[-max_keys:]:
+            self.index.compact(key, self.compacted, self._undropped)
+        decision.dropped = tuple(self._undropped)
         decision.size_bytes = 64 * len(decision.dropped)
         self.totals.compacted_records += len(decision.dropped)
-        if not self._compacting:
-            self._compacting = None
-            if (
-                self.compacted == self.compacted_head
-            ):  # else a newer mark is on its way: stay unfinished
-                decision.compacted = self.compacted
+        is_last = len(compacting) <= max_keys
+        if is_last and self.compacted == self.compacted_head:
+            decision.compacted = self.compacted  # else a newer mark is coming: stay unfinished
         self._decide(decision, None, None)
-        return self._compacting is not None
+        self._undropped = []
+        if is_last:
+            self._compacting = None
+        else:
+            del compacting[-max_keys:]
+        return not is_last
 
     @property
     def is_compacting(self) -> bool:
@@ -371,38 +407,45 @@ class Engine:
 
     @property
     def has_outbox(self) -> bool:
-        return bool(self._outbox)
+        """Is there a decision that is in no commit?"""
+        taken = self._taken
+        return len(self._undurable) > (0 if taken is None else len(taken.decisions))
+
+    @property
+    def taken(self) -> Batch | None:
+        """The commit that was begun and neither published nor taken back."""
+        return self._taken
 
     @property
     def pending(self) -> tuple[int, int]:
         """How many decisions are not durable, and their bytes."""
-        return len(self._outbox) + len(self._in_commit), self._pending_bytes
+        return len(self._undurable), self._pending_bytes
 
     def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
         """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
-        invariant(not self._in_commit, "the last commit has neither been published nor taken back")
+        invariant(not self._taken, "the last commit has neither been published nor taken back")
         decisions: list[Decision] = []
         size = 0
-        while self._outbox and (not decisions or size < max_bytes):
-            decision = self._outbox.popleft()
+        for decision in self._undurable:
+            if decisions and size >= max_bytes:
+                break
             size += decision.size_bytes
             decisions.append(decision)
-        self._in_commit.extend(decisions)
         self.totals.decided_bytes += size
-        return Batch(decisions, decisions[-1].sequence, self.write_index)
+        self._taken = batch = Batch(decisions, decisions[-1].sequence, self.write_index)
+        return batch
 
     def publish(self, sequence: int) -> None:
         """Everything up to `sequence` is durable and the reader sees it: show it, tell watchers.
 
         Revisions of one commit go to a watcher in one message, as long as that of catching up is.
         """
-        in_commit, index, hub = self._in_commit, self.index, self.hub
+        self._publishing = sequence
+        undurable, index, hub = self._undurable, self.index, self.hub
         changes: list[WatchedChange] = []
         pace = _Pace()
-        while in_commit and in_commit[0].sequence <= sequence:
-            decision = in_commit.popleft()
-            self.durable_sequence = decision.sequence
-            self._pending_bytes -= decision.size_bytes
+        while undurable and undurable[0].sequence <= sequence:
+            decision = undurable[0]
             writes = decision.writes
             if writes:
                 for write in writes:
@@ -415,36 +458,96 @@ class Engine:
                         changes, pace = [], _Pace()
                         pace.is_over(main, decision.size_bytes)
                     changes += [Change(w.packed, w.key, w.record) for w in writes]
-                self.durable = main
-            if decision.compact is not None:
-                self.compacted = decision.compact
-                self._compacting = list(index.superseded)
+            self._show(decision)
         if changes:
             hub.deliver(changes)
+        self._told, self._taken, self._publishing = self.durable, None, 0
+
+    def _show(self, decision: Decision) -> None:
+        """The first undurable decision is durable. May be called again after an exception."""
+        if decision.compact is not None:
+            self._compacting = list(self.index.superseded)
+            self.compacted = decision.compact
+        if decision.writes:
+            self.durable = decision.writes[0].packed >> 32
+        self.durable_sequence = decision.sequence
+        self._pending_bytes -= decision.size_bytes
+        self._undurable.popleft()
 
     def rollback(self, now: float) -> None:
         """A commit failed and certainly wrote nothing: take back everything that is not durable.
 
         What was touched is read again: keys from their last durable record, leases from their rows.
         """
-        undone = [*self._in_commit, *self._outbox]
-        self._in_commit.clear()
-        self._outbox.clear()
-        self._records.clear()
-        self._pending_bytes = 0
-        below = bound(self.durable)
+        self._rolling_back_at = now
+        undone = list(self._undurable)
         keys = {write.key for decision in undone for write in decision.writes}
         leases = {lease_id for decision in undone for lease_id, _ in decision.leases}
+        self.index.mend(self.durable)
         for lease_id in leases:
             self._restore_lease(lease_id, now)
         for key in sorted(keys):
-            self._restore_key(key, below)
+            self._restore_key(key, bound(self.durable))
         self._undropped += [packed for decision in undone for packed in decision.dropped]
-        self.head = self.durable
-        self.compacted_head = self.compacted
-        self.durable_sequence = self.sequence  # numbers are not used twice; the shell tells waiters
         if any(decision.dropped or decision.compacted is not None for decision in undone):
             self._compacting = self._compacting or []
+        self.head, self.compacted_head = self.durable, self.compacted
+        self.durable_sequence = self.sequence  # numbers are not used twice; the shell tells waiters
+        self._undurable, self._records, self._pending_bytes = deque(), {}, 0
+        self.index.touched, self.lessor.changed = [], {}
+        self._taken = self._rolling_back_at = None
+
+    # -- what was broken off ---------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Bring to its end what an exception broke off; nothing when that is nothing.
+
+        A decision that was being made is taken back, a publication or a rollback is finished. To be
+        called before anything else is, and again if an exception comes out of it. O(keys) when it
+        broke off a publication.
+        """
+        if self._rolling_back_at is not None:
+            self.rollback(self._rolling_back_at)
+        else:
+            self._take_back()
+        if self._publishing:
+            self._finish(self._publishing)
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Is there something for `mend`?"""
+        return bool(
+            self.index.touched
+            or self.lessor.changed
+            or self._publishing
+            or self._rolling_back_at is not None
+            or (self._undurable and self._undurable[-1].sequence > self.sequence)
+        )
+
+    def _take_back(self) -> None:
+        """Undo what was written above the head; it counts only once it is sealed."""
+        undurable, below = self._undurable, bound(self.head)
+        while undurable and undurable[-1].sequence > self.sequence:
+            undurable.pop()
+            self._pending_bytes = sum(decision.size_bytes for decision in undurable)
+        self.index.mend(self.durable)
+        if self.lessor.changed or self.index.touched:
+            self.lessor.take_back()
+            for key in self.index.touched:
+                self._restore_key(key, below)
+            self._records = {at: one for at, one in self._records.items() if at < below}
+            self.index.touched, self.lessor.changed = [], {}
+
+    def _finish(self, sequence: int) -> None:
+        """As `publish`, from wherever it broke off; watchers read what they may lack in the log."""
+        while self._undurable and self._undurable[0].sequence <= sequence:
+            self._show(self._undurable[0])
+        undurable = self._undurable
+        self._records = {w.packed: w.record for one in undurable for w in one.writes}
+        self._pending_bytes = sum(decision.size_bytes for decision in undurable)
+        self.index.republish(self.durable)
+        self.hub.recall(self._told)
+        self._told, self._taken, self._publishing = self.durable, None, 0
 
     def _restore_lease(self, lease_id: int, now: float) -> None:
         # If the lease was durable, the first thing undone is its revocation, which touched all of
@@ -458,9 +561,9 @@ class Engine:
         last = self.index.forget(key, below)
         lease_id = 0
         if last:
-            create, _, version, lease_id = numbers_of(self._reader.get(last))
+            create, _, version, lease_id = numbers_of(self.record(last))
             self.index.restore(key, create, version)
-        self.lessor.attach(key, lease_id)
+        self.lessor.reattach(key, lease_id)
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -571,16 +674,28 @@ class Engine:
         return Decision(self.sequence + 1)
 
     def _decide(self, decision: Decision, run: TxnRun | None, result: T) -> Applied[T]:
+        head = self.head
         if run is not None and run.writes:
             decision.writes = run.writes
             decision.size_bytes = sum(len(write.record) for write in run.writes)
-            self.head = run.main
+            head = run.main
         elif not decision.is_change:  # it only read, at the head: wait for what it saw
             return Applied(self.sequence, result)
-        self.sequence = decision.sequence
+        index, lessor = self.index, self.lessor
+        compacted = self.compacted_head if decision.compact is None else decision.compact
+        applied = Applied(decision.sequence, result)
+        sealed: tuple[int, int, int, list[bytes], dict[int, LeaseState | None]] = (
+            decision.sequence,
+            head,
+            compacted,
+            [],
+            {},
+        )
+        self._undurable.append(decision)
         self._pending_bytes += decision.size_bytes
-        self._outbox.append(decision)
-        return Applied(decision.sequence, result)
+        # Now it counts. One line, since an exception may come between any two.
+        self.sequence, self.head, self.compacted_head, index.touched, lessor.changed = sealed
+        return applied
 
     # -- invariants ------------------------------------------------------------------------------
 

@@ -2,6 +2,10 @@
 
 Times are seconds on a clock that the caller reads and passes in. One heap entry a lease: a renewal
 only moves `expires_at`, and an entry that comes up too early is pushed again with the real time.
+
+An exception may come at any point, from the outside, too (Ctrl-C): `changed` has the leases of the
+decision that is being made as they were before, for `take_back`; what is attached to them follows
+from the keys' records.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ class Lessor:
         self._leases: dict[int, LeaseState] = {}
         self._of_key: dict[bytes, int] = {}
         self._heap: list[tuple[float, int]] = []
+        self.changed: dict[int, LeaseState | None] = {}
+        """By id, None: there was none; whoever decides puts an empty dict here."""
 
     def __repr__(self) -> str:
         return f"Lessor({len(self._leases)} leases, {len(self._of_key)} keys)"
@@ -42,31 +48,53 @@ class Lessor:
     def grant(self, lease_id: int, ttl_s: int, now: float) -> LeaseState:
         """The caller has checked that the id is free."""
         lease = LeaseState(lease_id, ttl_s, now + ttl_s)
+        self.changed.setdefault(lease_id, self._leases.get(lease_id))
         self._leases[lease_id] = lease
         heapq.heappush(self._heap, (lease.expires_at, lease_id))
         return lease
 
     def remove(self, lease_id: int) -> None:
         """Forget a lease; its keys are attached to nothing any more."""
-        lease = self._leases.pop(lease_id, None)
+        lease = self._leases.get(lease_id)
+        self.changed.setdefault(lease_id, lease)
         for key in lease.keys if lease else ():
-            del self._of_key[key]
+            self._of_key.pop(key, None)
+        self._leases.pop(lease_id, None)
         if len(self._heap) > 2 * len(self._leases) + 64:  # mostly entries of leases long gone
-            self._heap = [(lease.expires_at, lease.id) for lease in self._leases.values()]
-            heapq.heapify(self._heap)
+            self._push_all()
+
+    def take_back(self) -> None:
+        """The leases of an unfinished decision are as before; attach its keys again after it."""
+        for lease_id, lease in self.changed.items():
+            if lease is None:
+                self._leases.pop(lease_id, None)
+            else:
+                self._leases[lease_id] = lease
+                self._of_key.update(dict.fromkeys(lease.keys, lease_id))
+        if self.changed:
+            self._push_all()
+
+    def _push_all(self) -> None:
+        heap = [(lease.expires_at, lease.id) for lease in self._leases.values()]
+        heapq.heapify(heap)
+        self._heap = heap
 
     def attach(self, key: bytes, lease_id: int) -> None:
         """Move a key to a lease; 0, or an unknown one, only detaches it."""
-        old = self._of_key.get(key, 0)
-        if old == lease_id:
-            return
-        if old:
-            self._leases[old].keys.discard(key)
-            del self._of_key[key]
+        if self._of_key.get(key, 0) != lease_id:
+            self.reattach(key, lease_id)
+
+    def reattach(self, key: bytes, lease_id: int) -> None:
+        """As `attach`, in any state that an exception leaves."""
+        old = self._leases.get(self._of_key.get(key, 0))
+        if old is not None:
+            old.keys.discard(key)
         lease = self._leases.get(lease_id)
-        if lease:
+        if lease is None:
+            self._of_key.pop(key, None)
+        else:
+            self._of_key[key] = lease_id  # first: it names the one lease that may have the key
             lease.keys.add(key)
-            self._of_key[key] = lease_id
 
     def lease_of(self, key: bytes) -> int:
         return self._of_key.get(key, 0)
@@ -89,6 +117,13 @@ class Lessor:
 
     def due(self, now: float, limit: int) -> list[int]:
         """Up to `limit` leases whose time is up, soonest first; again each time until removed."""
+        try:
+            return self._take_due(now, limit)
+        except BaseException:
+            self._push_all()
+            raise
+
+    def _take_due(self, now: float, limit: int) -> list[int]:
         due: list[int] = []
         again: dict[int, float] = {}
         heap = self._heap

@@ -59,17 +59,16 @@ class KeyIndex:
         start = bisect_left(self.revs, first)
         return self.revs[start : min(bisect_left(self.revs, below), start + limit)]
 
-    def compact(self, revision: int) -> list[int]:
-        """Drop what a compaction at `revision` makes unreachable; returns the dropped revisions."""
+    def compact(self, revision: int, dropped: list[int]) -> None:
+        """Drop what a compaction at `revision` makes unreachable; add those to `dropped` first."""
         keep = bisect_left(self.revs, bound(revision)) - 1
         if keep < 0:
-            return []
+            return
         newest = self.revs[keep]
         if newest & TOMBSTONE and main_of(newest) < revision:
             keep += 1
-        dropped = self.revs[:keep]
+        dropped += self.revs[:keep]
         del self.revs[:keep]
-        return dropped
 
 
 Entry: TypeAlias = int | KeyIndex

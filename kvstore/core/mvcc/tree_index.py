@@ -4,6 +4,10 @@ Two sorted lists: `_keys` has every key with any revision, `_live` those alive a
 (durable) revision. A count at the newest published revision is the difference of two ranks in
 `_live`: O(log n). Decided writes that are not published yet are in the entries (a revision above
 the published one) but not in `_live`; `_unpublished` says by how much they would change it.
+
+An exception may come at any point of a write, from the outside, too (Ctrl-C). `touched` names what
+has been written since it was last emptied, before it is written, so that `forget` and `restore` can
+take it back; while a sorted list is being changed the index `is_torn`, and `mend` sorts anew.
 """
 
 from __future__ import annotations
@@ -44,6 +48,9 @@ class TreeIndex:
         self._head = 0  # the newest revision written, 0 before the first write
         self.superseded: set[bytes] = {k for k, e in self._entries.items() if _has_history(e)}
         """Keys that a compaction may find something to drop of."""
+        self.touched: list[bytes] = []
+        """Keys of the decision that is being made; whoever decides puts an empty list here."""
+        self._is_torn = False
 
     def __len__(self) -> int:
         """Number of keys alive at the published revision."""
@@ -56,12 +63,15 @@ class TreeIndex:
 
     def put(self, key: bytes, main: int, sub: int) -> tuple[int, int, int]:
         """Add a put; returns (packed revision, create_revision, version)."""
+        self.touched.append(key)
         self._head = main
         packed = main << 32 | sub << 1
         entry = self._entries.get(key)
         if entry is None:
             self._entries[key] = packed
+            self._is_torn = True
             self._keys.add(key)
+            self._is_torn = False
             self._unpublished[key] = self._unpublished.get(key, 0) + 1
             return packed, main, 1
         index = self._as_key_index(key, entry)
@@ -73,6 +83,7 @@ class TreeIndex:
 
     def tombstone(self, key: bytes, main: int, sub: int) -> int:
         """Add a delete of a live key; returns the packed revision."""
+        self.touched.append(key)
         self._head = main
         packed = pack(main, sub, tombstone=True)
         self._as_key_index(key, self._entries[key]).tombstone(packed)
@@ -95,11 +106,15 @@ class TreeIndex:
     def publish(self, key: bytes, packed: int, version: int) -> None:
         """A write became durable; `version` is the one it gave the key (0 for a delete)."""
         if packed & TOMBSTONE:
+            self._is_torn = True
             self._live.remove(key)
+            self._is_torn = False
             self._shift(key, 1)
             self._turn(packed, key, -1)
         elif version == 1:
+            self._is_torn = True
             self._live.add(key)
+            self._is_torn = False
             self._shift(key, -1)
             self._turn(packed, key, 1)
 
@@ -116,16 +131,15 @@ class TreeIndex:
     def forget(self, key: bytes, below: int) -> int:
         """Take back the revisions of `key` at or above the packed bound; returns its last one or 0.
 
-        The caller restores `create` and `version` with `restore` when a revision is left.
+        The caller restores `create` and `version` with `restore` when a revision is left. Both may
+        be called in any state that an exception leaves, but that of a torn index.
         """
-        entry = self._entries[key]
+        entry = self._entries.get(key, 0)
         revs = [entry] if isinstance(entry, int) else entry.revs
-        kept = [packed for packed in revs if packed < below]
-        self._unpublished.pop(key, None)
+        kept = [packed for packed in revs if 0 < packed < below]
         if not kept:
-            del self._entries[key]
-            self._keys.remove(key)
-            self.superseded.discard(key)
+            self._drop(key)
+            self._unpublished.pop(key, None)
             return 0
         self._entries[key] = KeyIndex(0, 0, kept)
         return kept[-1]
@@ -134,7 +148,45 @@ class TreeIndex:
         entry = self._entries[key]
         assert isinstance(entry, KeyIndex)
         entry.create, entry.version = create, version
+        by = (version > 0) - (key in self._live)
+        if by:
+            self._unpublished[key] = by
+        else:
+            self._unpublished.pop(key, None)
+        if _has_history(entry):
+            self.superseded.add(key)
         self._simplify(key, entry)
+
+    def mend(self, published: int) -> None:
+        """Sort anew if an exception came while that was being done. O(n log n) then."""
+        if not self._is_torn:
+            return
+        entries, below = self._entries, bound(published)
+        self._keys = SortedList(entries)
+        self._live = SortedList(key for key in self._keys if entry_at(entries[key], below))
+        self._count_unpublished()
+        self._is_torn = False
+
+    def republish(self, published: int) -> None:
+        """A publication up to here broke off: show what is published. O(n log n)."""
+        self._is_torn = True
+        self.mend(published)
+        self.begin_turns(published)
+
+    def _count_unpublished(self) -> None:
+        live, self._unpublished = set(self._live), {}
+        for key, entry in self._entries.items():
+            by = (entry_version(entry) > 0) - (key in live)
+            if by:
+                self._unpublished[key] = by
+
+    def _drop(self, key: bytes) -> None:
+        """Of a key without revisions nothing is left."""
+        self._is_torn = True
+        self._entries.pop(key, None)
+        self._keys.discard(key)
+        self._is_torn = False
+        self.superseded.discard(key)
 
     # -- reads -----------------------------------------------------------------------------------
 
@@ -227,20 +279,20 @@ class TreeIndex:
 
     # -- compaction ------------------------------------------------------------------------------
 
-    def compact(self, key: bytes, revision: int) -> list[int]:
-        """Drop what a compaction at `revision` leaves unreachable of one key; returns it."""
+    def compact(self, key: bytes, revision: int, dropped: list[int]) -> None:
+        """Drop what a compaction at `revision` leaves unreachable of one key; add it to `dropped`.
+
+        May be called again after an exception.
+        """
         entry = self._entries.get(key)
         if entry is None or isinstance(entry, int):
             self.superseded.discard(key)
-            return []
-        dropped = entry.compact(revision)
+            return
+        entry.compact(revision, dropped)
         if not entry.revs:
-            del self._entries[key]
-            self._keys.remove(key)
-            self.superseded.discard(key)
+            self._drop(key)
         else:
             self._simplify(key, entry)
-        return dropped
 
     def _simplify(self, key: bytes, entry: KeyIndex) -> None:
         if len(entry.revs) == 1:

@@ -7,13 +7,16 @@ synced watchers are in groups; what a watcher costs while it catches up is paid 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kvstore.core.totals import Totals
 from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
 from kvstore.types import Event
+
+if TYPE_CHECKING:
+    from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["History", "Hub", "Offer", "WatchedChange"]
 
@@ -94,6 +97,8 @@ class Hub:
         self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
         self._intervals: IntervalTree[Group] = IntervalTree()
+        self.streams: set[WatchStream] = set()
+        """All that are open."""
         self.watchers = 0
         """Watchers of all streams, canceled ones not counted."""
 
@@ -155,6 +160,14 @@ class Hub:
         offer = Offer(self.history, revision, changes)
         for watcher in tuple(group.watchers):
             watcher.stream.offer(watcher, offer)
+
+    def recall(self, revision: int) -> None:
+        """A delivery broke off: each watcher reads in the log what comes after `revision`.
+
+        What was delivered after it is taken back from the queues. May be called again.
+        """
+        self._groups, self._keys, self._intervals = {}, {}, IntervalTree()
+        self.watchers = sum(stream.recall(revision) for stream in list(self.streams))
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()

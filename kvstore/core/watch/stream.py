@@ -41,6 +41,7 @@ class WatchStream:
         self._next_id = 0
         self._past_turn = False
         self.closed = False
+        hub.streams.add(self)
 
     def __repr__(self) -> str:
         return (
@@ -103,6 +104,7 @@ class WatchStream:
     def close(self) -> None:
         """Forget all watchers and whatever is queued."""
         self.closed = True
+        self._hub.streams.discard(self)
         for watcher in self._watchers.values():
             self._stop(watcher)
         self._watchers.clear()
@@ -129,6 +131,32 @@ class WatchStream:
         events = offer.events(prev=watcher.prev_kv)
         message = WatchMessage(watcher.id, revision, events, False, False, 0, "", watcher.fragment)
         self._put(message, offer.size_bytes, len(offer.changes))
+
+    def recall(self, revision: int) -> int:
+        """As `Hub.recall`; returns how many watchers there are. In any state of an exception."""
+        queue, durable = self._queue, self._hub.history.durable
+        for message, _, _ in queue:
+            if message.events and message.revision > revision:
+                fallen = self._watchers[message.watch_id]
+                first = message.events[0].kv.mod_revision
+                fallen.next_revision = min(fallen.next_revision, first)
+        while queue and queue[-1][0].events and queue[-1][0].revision > revision:
+            queue.pop()
+        self._bytes, self._events = sum(each[1] for each in queue), sum(each[2] for each in queue)
+        self._queued = self._handed_out + len(queue)
+        self._behind = {}
+        live = [w for w in self._watchers.values() if w.state is not State.CANCELED]
+        for watcher in live:
+            if watcher.state is State.SYNCED:
+                watcher.next_revision = max(watcher.start_revision, revision + 1)
+                if watcher.next_revision > durable:  # it waits for a revision to come
+                    self._hub.join(watcher)
+                    continue
+                watcher.after = self._queued
+                watcher.state = State.CATCHING_UP
+            self._behind[watcher] = None
+        self._on_ready()
+        return len(live)
 
     # -- the consumer's side ---------------------------------------------------------------------
 
@@ -214,9 +242,9 @@ class WatchStream:
 
     def _fall_behind(self, watcher: Watcher, revision: int) -> None:
         self._hub.leave(watcher)
-        watcher.state = State.CATCHING_UP
         watcher.next_revision = revision
         watcher.after = self._queued
+        watcher.state = State.CATCHING_UP
         self._behind[watcher] = None
         self._on_ready()
 
