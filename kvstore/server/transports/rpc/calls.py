@@ -43,7 +43,7 @@ from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refus
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
 from kvstore.server.transports.rpc.unary import UnaryCall
-from kvstore.server.transports.web.http2 import Web, WebCall, WebHead
+from kvstore.server.transports.web.http2 import Line, Web, WebCall, WebHead
 
 __all__ = ["Calls"]
 
@@ -71,6 +71,7 @@ class Calls:
         self._postponed: deque[UnaryCall | WebCall] = deque()
         self._waiting: list[SessionCall] = []
         self.hoard = Hoard(self)
+        self.line = None if web is None else Line(self)
         self._strikes = 0
         self._last_ping_at = float("-inf")
         self._last_id_at_ping = 0

@@ -7,8 +7,9 @@ request of a page or of the gateway. (Without TLS an HTTP/2 connection is gRPC's
                                                     ▲  └──data, end, cancel──▶ its handler
                                                     └──reply, start, send, finish──┘
 
-A request waits like any call while too much of earlier answers has not left, and what handlers keep
-of bodies counts with the requests of gRPC that are not whole (`rpc/hoard.py`).
+A few requests begin in one turn of the loop (`Line`), since a page may take as long as hundreds of
+calls. A request waits like any call while too much of earlier answers has not left, and what
+handlers keep of bodies counts with the requests of gRPC that are not whole (`rpc/hoard.py`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,19 @@ from kvstore.server.transports.web.target import parse_target
 if TYPE_CHECKING:
     from kvstore.server.transports.rpc.calls import Calls
 
-__all__ = ["Web", "WebCall", "WebHead"]
+__all__ = ["Line", "Web", "WebCall", "WebHead"]
 
 _log = logging.getLogger(__name__)
 
 _GRPC: Final = b"application/grpc"
 _SIZED_BYTES: Final = 4096
 """A longer answer does not say how long it is, as Go's does not."""
+TURN: Final = 8
+"""Requests of one connection that begin in one turn of the loop."""
+LONGEST_LINE: Final = 1000
+"""Requests that wait for theirs; others are refused."""
+_PIECE_BYTES: Final = 8 * 1024
+"""Of a body, before its handler is asked whether it takes more."""
 _CONTINUE: Final = encode_fields([(b":status", b"100")])
 _NO_TRAILERS: Final = b""
 
@@ -97,6 +104,45 @@ class WebHead:
         return WebHead(request)
 
 
+class Line:
+    """Requests of one connection that wait to begin."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._waiting: deque[WebCall] = deque()
+        self._left, self._is_armed = TURN, False
+
+    def __repr__(self) -> str:
+        return f"<Line {len(self._waiting)} waiting>"
+
+    def admit(self, call: WebCall) -> bool:
+        """May it begin now? Else it is told when, or was refused."""
+        self._arm()
+        if self._left > 0:
+            self._left -= 1
+            return True
+        if len(self._waiting) < LONGEST_LINE:
+            self._waiting.append(call)
+        else:
+            self._calls.connection.reset(call.stream, ErrorCode.REFUSED_STREAM)
+        return False
+
+    def _arm(self) -> None:
+        if not self._is_armed:
+            self._is_armed = True
+            self._calls.service.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_armed, self._left = False, TURN
+        if not self._waiting:
+            return
+        self._arm()
+        while self._waiting and self._left > 0:
+            self._left -= 1
+            self._waiting.popleft().admitted()
+        self._calls.wake()
+
+
 class WebCall:
     """Implements Answer, on a stream."""
 
@@ -105,7 +151,9 @@ class WebCall:
         "_handler",
         "_has_begun",
         "_held",
+        "_is_admitted",
         "_is_all",
+        "_is_in_line",
         "_is_told",
         "_started",
         "base",
@@ -118,8 +166,9 @@ class WebCall:
         self._calls, self.stream, self.request = calls, stream, head.request
         self.base: Fields = ()
         self._handler: Handler | None = None
-        self._held: deque[bytes] = deque()
+        self._held = bytearray()
         self._started: tuple[int, Fields] | None = None
+        self._is_in_line = self._is_admitted = False
         self._has_begun = self._is_all = self._is_told = self.is_done = False
         stream.call = self
 
@@ -132,10 +181,20 @@ class WebCall:
         if self.is_done:
             return
         if data:
-            self._held.append(data)
+            self._held += data
             self._calls.hoard.add(self.stream, len(data))
         self._is_all = self._is_all or is_end
-        if self._calls.may_run(self):
+        if not self._is_in_line:
+            self._is_in_line = True
+            assert self._calls.line is not None
+            self._is_admitted = self._calls.line.admit(self)
+        if self._is_admitted and self._calls.may_run(self):
+            self.run()
+
+    def admitted(self) -> None:
+        """It has come to the front of the line."""
+        self._is_admitted = True
+        if not self.is_done and self._calls.may_run(self):
             self.run()
 
     def run(self) -> None:
@@ -145,7 +204,8 @@ class WebCall:
             self._begin()
         handler = self._handler
         while handler is not None and self._held and not handler.is_backed_up and not self.is_done:
-            handler.data(self._held.popleft())
+            handler.data(bytes(self._held[:_PIECE_BYTES]))
+            del self._held[:_PIECE_BYTES]
         if handler is None or self.is_done:
             return
         if self._held:
