@@ -136,25 +136,23 @@ class UnaryCall(GatewayCall):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body = bytearray()  # many small pieces would take many times their size
 
     def data(self, data: bytes) -> None:
         if self.is_done:
             return
-        self._size += len(data)
-        if self._size > JSON_FACTOR * self._max_message_bytes:
-            self._parts.clear()
-            self._fail(self.too_large(self._size), closes=True)
+        size = len(self._body) + len(data)
+        if size > JSON_FACTOR * self._max_message_bytes:
+            self._body.clear()
+            self._fail(self.too_large(size), closes=True)
         else:
-            self._parts.append(data)
+            self._body += data
 
     def end(self, fault: str = "") -> None:
         """As etcd's gateway it reads no further than to the end of the first document."""
         if self.is_done:
             return
-        body = b"".join(self._parts)
-        self._parts.clear()
+        body, self._body = bytes(self._body), bytearray()
         try:
             request = first_document(self.method.request, body, fault=fault)
         except Exception as error:

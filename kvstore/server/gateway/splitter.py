@@ -21,13 +21,13 @@ class Splitter:
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` bounds one document."""
         self._max_bytes = max_bytes
-        self._parts: list[bytes] = []
-        self._size = self._depth = 0
+        self._document = bytearray()  # many small pieces would take many times their size
+        self._depth = 0
         self._in_string = self._is_escaped = False
         self.is_broken = self.is_too_large = False
 
     def __repr__(self) -> str:
-        return f"Splitter({self._size} bytes of a document, depth {self._depth})"
+        return f"Splitter({len(self._document)} bytes of a document, depth {self._depth})"
 
     def feed(self, data: bytes) -> list[bytes]:
         documents: list[bytes] = []
@@ -41,14 +41,13 @@ class Splitter:
                     self.is_broken = True
                     return documents
             at = self._scan(data, at)
-            self._parts.append(data[start:at])
-            self._size += at - start
+            self._document += data[start:at]
             start = at
-            if self._size > self._max_bytes:
+            if len(self._document) > self._max_bytes:
                 self.is_broken = self.is_too_large = True
             elif not self._depth:
-                documents.append(b"".join(self._parts))
-                self._parts, self._size = [], 0
+                documents.append(bytes(self._document))
+                self._document.clear()
             if at == len(data):
                 return documents
         return documents

@@ -26,6 +26,7 @@ from kvstore.server.metrics import HealthStats
 from kvstore.server.recording import CallRecord
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.web.messages import Answer, Handler
+from kvstore.server.transports.web.target import LONGEST_PATH
 from kvstore.types import StoreStatus
 
 __all__ = ["PageSite", "SiteParts", "build_metrics_site", "build_site"]
@@ -120,6 +121,9 @@ class PageSite:
                 return None
         if request.target == "*":
             answer.reply(400, (), b"", closes=True)
+            return None
+        if len(path) > LONGEST_PATH:
+            answer.reply(*not_found(request))
             return None
         target = self._moved(path)
         if target != path and request.method != "CONNECT":

@@ -175,3 +175,13 @@ class TestAccess:
     )
     def test_a_host_is_known_without_its_port(self, authority: str, name: str) -> None:
         assert host_name(authority) == name
+
+
+class TestLongTargets:
+    def test_a_path_that_no_page_has_is_not_looked_at(self, site: HttpSite) -> None:
+        assert site.ask(get(f"/{'%61/' * 100_000}"))[0].startswith(b"HTTP/1.1 404")
+
+    @pytest.mark.parametrize(("count", "shown"), [(9_999, b"serializable_read"), (10_000, b"ok\n")])
+    def test_too_many_parameters_are_none(self, site: HttpSite, count: int, shown: bytes) -> None:
+        _, body = site.ask(get(f"/livez?verbose{'&a' * count}"))
+        assert (shown in body, b"serializable_read" in body) == (True, count < 10_000)

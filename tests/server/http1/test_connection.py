@@ -157,6 +157,44 @@ class TestOrder:
         case.do(lambda: case.site.handlers[0].answer.reply(200, (), b""))
         assert case.paths() == ["/a", "/b"]
 
+    def test_pipelined_requests_share_the_loop(self, case: Case) -> None:
+        begun: list[int] = []
+
+        def answered() -> int:
+            return case.transport.written.count(b"200 OK")
+
+        async def work() -> None:
+            case.connection.data_received(get("/now") * 100)
+            while answered() < 100:
+                begun.append(answered())
+                await asyncio.sleep(0)
+
+        case.loop.run_until_complete(work())
+        each = module.TURN // module.REQUEST_COST
+        assert begun == list(range(each, 100, each))
+        assert case.transport.is_open
+
+    def test_small_chunks_share_the_loop(self, case: Case) -> None:
+        case.receive(get("/a", "Transfer-Encoding: chunked", method="POST"))
+        (handler,) = case.site.handlers
+
+        async def work() -> None:
+            case.connection.data_received(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+            assert len(handler.told) == module.TURN
+            while ("end", "") not in handler.told:  # noqa: ASYNC110  # turns are counted
+                await asyncio.sleep(0)
+
+        case.loop.run_until_complete(work())
+        assert len(handler.told) == 1001
+
+    def test_what_came_before_a_half_close_is_answered_in_later_turns(self, case: Case) -> None:
+        case.do(lambda: case.connection.data_received(get("/now") * 20))
+        case.do(case.connection.eof_received)
+        for _ in range(10):
+            case.do(lambda: None)
+        assert case.transport.written.count(b"200 OK") == 20
+        assert not case.transport.is_open
+
     def test_nothing_is_begun_while_the_client_does_not_read(self, case: Case) -> None:
         case.do(case.connection.pause_writing)
         assert not case.transport.is_reading

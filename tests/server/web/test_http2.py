@@ -32,10 +32,11 @@ from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.hoard import HOARD_BYTES, MOST_BYTES
 from kvstore.server.transports.rpc.service import Service
-from kvstore.server.transports.web.http2 import Web, WebHead
+from kvstore.server.transports.web.http2 import REQUEST_COSTS, Web, WebHead
 from kvstore.server.transports.web.messages import Answer
 
 WINDOW = Limits.stream_window_bytes
+TURN = Limits.room_bytes // REQUEST_COSTS
 
 
 class Kept:
@@ -112,7 +113,10 @@ class Case:
         self.connection.receive(data, 0.0)
 
     def turn(self) -> None:
+        """What was to be written has been, and it is the connection's turn again."""
         self.loop.run_until_complete(asyncio.sleep(0))
+        self.connection.next_turn()
+        self.calls.turn()
 
     def ask(
         self, stream_id: int, path: str, *more: tuple[bytes, bytes], method: str = "POST", end: int
@@ -246,7 +250,7 @@ class TestBodies:
         case.ask(1, "/watch", end=0)
         case.receive(frame(DATA, 0, 1, b"x" * 16_000) * 9)
         (handler,) = case.site.handlers
-        assert handler.told == [16_000] * 9
+        assert sum(handler.told) == 9 * 16_000
         assert [each.kind for each in case.sent()] == [WINDOW_UPDATE]
         case.receive(frame(DATA, END_STREAM, 1, b""))
         assert handler.told[-1] == "end"
@@ -265,6 +269,7 @@ class TestBodies:
     def test_unfinished_bodies_count_with_those_of_calls(self, case: Case) -> None:
         streams = range(1, 2 * (MOST_BYTES // WINDOW + 20), 2)
         for stream_id in streams:
+            case.turn()
             case.ask(stream_id, "/kept", end=0)
             case.receive(frame(DATA, 0, stream_id, b"x" * 16_000) * (WINDOW // 16_000))
         assert case.connection.is_closed
@@ -291,9 +296,49 @@ class TestBodies:
         assert len(case.site.handlers) == 1
         case.receive(frame(WINDOW_UPDATE, 0, 0, (1 << 20).to_bytes(4, "big")))
         case.receive(frame(WINDOW_UPDATE, 0, 1, (1 << 20).to_bytes(4, "big")))
-        case.connection.next_turn()
-        case.calls.turn()
+        case.turn()
         assert case.site.handlers[1].told == ["end"]
+
+
+class TestTurns:
+    def test_a_few_requests_begin_in_a_turn(self, case: Case) -> None:
+        for number in range(TURN * 3):
+            case.ask(2 * number + 1, "/kept", end=END_STREAM)
+        counts = [len(case.site.handlers)]
+        while counts[-1] < TURN * 3:
+            case.turn()
+            counts.append(len(case.site.handlers))
+        assert counts == [TURN, 2 * TURN, 3 * TURN]
+        assert all(handler.told == ["end"] for handler in case.site.handlers)
+        case.turn()
+        case.ask(1001, "/now", end=END_STREAM)
+        assert case.fields(case.sent()[0])[":status"] == "200"
+
+    def test_bodies_of_those_that_wait_are_kept(self, case: Case) -> None:
+        for number in range(TURN):
+            case.ask(2 * number + 1, "/now", end=END_STREAM)
+        case.ask(101, "/kept", end=0)
+        case.receive(frame(DATA, 0, 101, b"x" * 5) + frame(DATA, END_STREAM, 101, b"y" * 5))
+        assert case.site.handlers == []
+        case.turn()
+        assert case.site.handlers[0].told == [10, "end"]
+
+    def test_too_many_that_wait_are_refused(self, case: Case) -> None:
+        for number in range(TURN + backlog.WAITING_CALLS + 1):
+            case.ask(2 * number + 1, "/now", end=END_STREAM)
+        assert case.sent()[-1].payload == int(ErrorCode.REFUSED_STREAM).to_bytes(4, "big")
+        assert len(case.connection.streams) == backlog.WAITING_CALLS
+        for _ in range(backlog.WAITING_CALLS // TURN + 1):
+            case.turn()
+        assert not case.connection.streams
+
+    def test_a_request_that_is_reset_in_line_never_begins(self, case: Case) -> None:
+        for number in range(TURN):
+            case.ask(2 * number + 1, "/now", end=END_STREAM)
+        case.ask(101, "/kept", end=END_STREAM)
+        case.receive(frame(RST_STREAM, 0, 101, bytes(4)))
+        case.turn()
+        assert case.site.handlers == []
 
 
 class TestBackPressure:

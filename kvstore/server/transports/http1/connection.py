@@ -35,6 +35,10 @@ HEAD_TIMEOUT_S: Final = 300.0
 """From the first byte of a request to the end of its head (etcd's ReadHeaderTimeout)."""
 READ_AHEAD_BYTES: Final = 64 * 1024
 PIECE_BYTES: Final = 8 * 1024
+TURN: Final = 256
+"""Pieces of bodies that are taken in one turn of the loop;"""
+REQUEST_COST: Final = 32
+"""a request that begins counts as so many."""
 DISCARD_BYTES: Final = 256 * 1024
 """Of a body after its answer; a client that goes on is cut off."""
 WRITE_HIGH_BYTES: Final = 256 * 1024
@@ -151,14 +155,17 @@ class Http1Connection(asyncio.Protocol):
         self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
+        """Act on what came, for one turn; the rest follows when others had theirs."""
         if self._is_pumping:
             return
-        self._is_pumping = True
+        self._is_pumping, left = True, TURN
         try:
-            while not self._is_closing:
+            while not self._is_closing and left > 0:
                 if self._events:
+                    cost = REQUEST_COST if type(self._events[0]) is Head else 1
                     if not self._take(self._events[0]):
                         break
+                    left -= cost
                 elif self._unread and not self._is_blocked:
                     piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
                     self._events += self._parser.feed(piece)
@@ -166,12 +173,15 @@ class Http1Connection(asyncio.Protocol):
                     break
         finally:
             self._is_pumping = False
-        if not self._is_closing:
-            if self._is_eof and not self._is_congested and self._has_answered:
-                self._close()
-                return
-            self._watch_head()
-            self._regulate()
+        if self._is_closing:
+            return
+        if left <= 0:
+            self.pump_soon()
+        elif self._is_eof and not self._is_congested and self._has_answered:
+            self._close()
+            return
+        self._watch_head()
+        self._regulate()
 
     @property
     def _has_answered(self) -> bool:

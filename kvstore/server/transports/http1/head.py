@@ -34,17 +34,22 @@ _LOOKED_AT: Final = 64
 _LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^ ]*) HTTP/([0-9])\.([0-9])\r?")
 _STRANGE: Final = re.compile(rb"[\0-\x1f\x7f]")
 _TRAILING: Final = re.compile(r"(?<=[^ \t\r\n])[ \t]+(?=\r?\n)")
-_FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+")
+_FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _FIELDS: Final = re.compile(
-    r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z ]*:[\t\x20-\x7e\x80-\xff]*\r?\n)*"
+    r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z][!#$%&'*+\-.^_`|~0-9A-Za-z ]*+:"
+    r"[\t\x20-\x7e\x80-\xff]*+\r?\n)*+"
 )
 """With blanks inside names: those get an answer of their own."""
 _FIELD: Final = re.compile(r"([^:\n]+):[ \t]*([^\r\n]*)\r?\n")
 _HOST: Final = re.compile(r"[0-9A-Za-z!$%&'()*+,\-.:;=\[\]_~]*")
-_WORDS: Final = re.compile(r"[ \t,]")
+_CLOSE: Final = re.compile(r"(?:^|[ \t,])close(?:$|[ \t,])", re.IGNORECASE)
+_CLOSE_ELEMENT: Final = re.compile(r"(?:^|,)[ \t]*close[ \t]*(?:$|,)", re.IGNORECASE)
+_KEEP_ALIVE: Final = re.compile(r"(?:^|[ \t,])keep-alive(?:$|[ \t,])", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]+")
 _MAX_LENGTH: Final = 2**63 - 1
-_NO_TRAILERS: Final = frozenset(("transfer-encoding", "trailer", "content-length"))
+_NO_TRAILER: Final = re.compile(
+    r"(?:^|,)[ \t]*(?:transfer-encoding|trailer|content-length)[ \t]*(?:$|,)", re.IGNORECASE
+)
 
 Fields = list[tuple[str, str]]
 
@@ -150,10 +155,11 @@ def parse_request(line: RequestLine, fields: Fields) -> tuple[Request, Framing] 
 
 def _closes(options: list[str], *, is_1_0: bool) -> bool:
     """Go looks for words in the first of the fields, and for elements of the list in all."""
-    words = _WORDS.split(options[0].lower())
     if is_1_0:
-        return "keep-alive" not in words
-    return "close" in words or "close" in _tokens(options)
+        return not _KEEP_ALIVE.search(options[0])
+    if not any("close" in each.lower() for each in options):
+        return False  # found out in a tenth of the time
+    return bool(_CLOSE.search(options[0])) or any(map(_CLOSE_ELEMENT.search, options))
 
 
 def _framing(values: dict[str, list[str]], *, is_1_0: bool) -> Framing | Fault:
@@ -171,13 +177,8 @@ def _framing(values: dict[str, list[str]], *, is_1_0: bool) -> Framing | Fault:
         length = int(digits)
     if len(lengths) > 1:
         return BAD
-    if is_chunked and _NO_TRAILERS & _tokens(values.get("trailer", ())):
+    if is_chunked and any(map(_NO_TRAILER.search, values.get("trailer", ()))):
         return BAD
     return Framing(
         length, is_chunked, is_doubtful=encodings is not None and (is_1_0 or bool(lengths))
     )
-
-
-def _tokens(values: list[str] | tuple[()]) -> set[str]:
-    """The elements of lists, in lower case."""
-    return {token.strip(" \t").lower() for value in values for token in value.split(",")}

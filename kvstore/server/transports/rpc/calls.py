@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
@@ -90,7 +90,8 @@ class Calls:
 
     def whole(self, stream_id: int, head: CallHead | WebHead, body: bytes) -> None:
         connection = self.connection
-        assert type(head) is CallHead
+        if TYPE_CHECKING:
+            assert isinstance(head, CallHead)  # others are never `is_whole`
         if len(body) < PREFIX_BYTES:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return

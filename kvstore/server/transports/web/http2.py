@@ -7,14 +7,15 @@ request of a page or of the gateway. (Without TLS an HTTP/2 connection is gRPC's
                                                     ▲  └──data, end, cancel──▶ its handler
                                                     └──reply, start, send, finish──┘
 
-A request waits like any call while too much of earlier answers has not left, and what handlers keep
-of bodies counts with the requests of gRPC that are not whole (`rpc/hoard.py`).
+A few requests begin in one turn (`REQUEST_COSTS`), since a page may take as long as hundreds of
+calls. A request waits like any call while too much of earlier answers has not left
+(`rpc/backlog.py`), and what handlers keep of bodies counts with the requests of gRPC that are not
+whole (`rpc/hoard.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +37,10 @@ _log = logging.getLogger(__name__)
 _GRPC: Final = b"application/grpc"
 _SIZED_BYTES: Final = 4096
 """A longer answer does not say how long it is, as Go's does not."""
+REQUEST_COSTS: Final = 128 * 1024
+"""A page may take as long as making so many bytes of answers: a few begin in one turn."""
+_PIECE_BYTES: Final = 8 * 1024
+"""Of a body, before its handler is asked whether it takes more."""
 _CONTINUE: Final = encode_fields([(b":status", b"100")])
 _NO_TRAILERS: Final = b""
 
@@ -120,7 +125,7 @@ class WebCall:
         self._calls, self.stream, self.request = calls, stream, head.request
         self.base: Fields = ()
         self._handler: Handler | None = None
-        self._held: deque[bytes] = deque()
+        self._held = bytearray()
         self._started: tuple[int, Fields] | None = None
         self._has_begun = self._is_all = self._is_told = self._is_waiting = self.is_done = False
         self._kept_bytes = 0
@@ -135,7 +140,7 @@ class WebCall:
         if self.is_done:
             return
         if data:
-            self._held.append(data)
+            self._held += data
             self._kept_bytes += len(data)
             self._calls.hoard.keep(self.stream, self._kept_bytes, len(data))
         self._is_all = self._is_all or is_end
@@ -150,10 +155,12 @@ class WebCall:
         self._is_waiting = False
         if not self._has_begun:
             self._has_begun = True
+            self._calls.connection.room_bytes -= REQUEST_COSTS
             self._begin()
         handler = self._handler
         while handler is not None and self._held and not handler.is_backed_up and not self.is_done:
-            handler.data(self._held.popleft())
+            handler.data(bytes(self._held[:_PIECE_BYTES]))
+            del self._held[:_PIECE_BYTES]
         if handler is None or self.is_done:
             return
         if self._held:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import parse_qs
 
 from kvstore.server.transports.web.target import Target
 
 __all__ = ["Answer", "Fields", "Handler", "Request", "Site"]
+
+MAX_PARAMETERS: Final = 10_000
+_CONTINUE: Final = re.compile(r"(?:^|[ \t,])100-continue(?:$|[ \t,])", re.IGNORECASE)
 
 Fields = Sequence[tuple[str, str]]
 """Header fields of an answer, with the names as they are sent."""
@@ -67,7 +70,7 @@ class Request:
     @property
     def expects_continue(self) -> bool:
         """The client waits to be told to go on. Go looks for the word, wherever it stands."""
-        return "100-continue" in re.split(r"[ \t,]", self.field("expect").lower())
+        return _CONTINUE.search(self.field("expect")) is not None
 
     def with_field(self, name: str, value: str) -> Request:
         """The same with one more header field; `name` in lower case."""
@@ -78,7 +81,12 @@ class Request:
         return request
 
     def parameters(self, name: str) -> list[str]:
-        """The values of a parameter of the query, empty ones too; [] when it is not there."""
+        """The values of a parameter of the query, empty ones too; [] when it is not there.
+
+        Of too many parameters there is none, as for Go.
+        """
+        if self.query.count("&") >= MAX_PARAMETERS:
+            return []
         return parse_qs(self.query, keep_blank_values=True).get(name, [])
 
 

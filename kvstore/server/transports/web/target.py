@@ -10,7 +10,10 @@ import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-__all__ = ["Target", "parse_target"]
+__all__ = ["LONGEST_PATH", "Target", "parse_target"]
+
+LONGEST_PATH: Final = 8192
+"""Bytes of a path that may be one of ours; a longer one is left as it is."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -27,7 +30,7 @@ class Target(NamedTuple):
     host: str
     """Of an absolute URL or an authority; empty for all others."""
     path: str
-    """Decoded; empty when there is none."""
+    """Decoded, unless it is longer than any that is known; empty when there is none."""
     query: str
     """As it came."""
 
@@ -54,4 +57,4 @@ def parse_target(method: str, text: str) -> Target | None:
             return None
     if _BAD_ESCAPE.search(rest):
         return None
-    return Target(host, unquote(rest), query)
+    return Target(host, unquote(rest) if len(rest) <= LONGEST_PATH else rest, query)
