@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -53,8 +52,13 @@ def parser(kind: type[M]) -> Callable[[bytes], M]:
 
 
 def _parse(kind: type[M], nest: _Nest, data: bytes) -> M:
-    with suppress(DecodeError, RecursionError):  # too deep, or not to be parsed at all
+    try:
         return kind.FromString(data)
+    except (DecodeError, RecursionError):  # too deep, or not to be parsed at all
+        return _parse_levels(kind, nest, data)
+
+
+def _parse_levels(kind: type[M], nest: _Nest, data: bytes) -> M:
     message = kind()
     levels = deque([(message, memoryview(data), 1)])
     looked_at = 0

@@ -18,7 +18,9 @@ from kvstore.errors import Compacted, DirectoryLocked, StoreFailed
 from kvstore.proto import rpc_pb2
 from kvstore.server.app import Server, compaction_plan, serve
 from kvstore.server.autocompact import AutoCompactor, PeriodicPlan, RevisionPlan
-from kvstore.server.config import Config, parse_config
+from kvstore.server.config import Config, ConfigError, parse_config
+from kvstore.server.config.flag import Kind, Type
+from kvstore.server.config.flags import FLAGS
 from kvstore.server.services import Settings, build_methods
 from kvstore.types import CompactResult
 
@@ -134,6 +136,45 @@ class TestCannotStart:
             with pytest.raises(DirectoryLocked):
                 await Server.start(config(tmp_path / "d"))
             await first.stop()
+
+        asyncio.run(run())
+
+
+EXTREMES = {
+    Type.INT: (-(2**63), -1, 0, 1, 2**63 - 1),
+    Type.UINT: (0, 1, 2**64 - 1),
+    Type.UINT32: (0, 1, 2**32 - 1),
+    Type.DURATION: ("-2562047h", "-1ns", "0", "1ns", "2562047h"),
+}
+
+
+class TestExtremes:
+    """The least and the most that etcd's flags can say: refused in a line, or served."""
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            (flag.name, value)
+            for flag in FLAGS.values()
+            if flag.kind is Kind.HONOURED and not flag.alias_of
+            for value in EXTREMES.get(flag.type, ())
+        ],
+    )
+    def test_a_number_is_refused_or_used(self, name: str, value: object) -> None:
+        try:
+            settings = config(None, f"--{name}={value}")
+        except ConfigError:
+            return
+
+        async def run() -> None:
+            server = await Server.start(settings)
+            reader, writer = await asyncio.open_connection(*server.urls[0][7:].split(":"))
+            body = b'{"key":"aw=="}'
+            writer.write(b"POST /v3/kv/range HTTP/1.1\r\nHost: a\r\n")
+            writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            assert b" 200 OK" in await asyncio.wait_for(reader.readline(), 20)
+            writer.close()
+            await server.stop(0.1)
 
         asyncio.run(run())
 

@@ -246,6 +246,7 @@ OLDER: Final = (
         ("experimental-peer-skip-client-san-verification", BOOL, "false"),
         ("experimental-downgrade-check-time", DURATION, "5s"),
         ("experimental-max-learners", INT, "1"),
+        ("experimental-wait-cluster-ready-timeout", DURATION, "5s"),
     ),
     *_older(
         _RAFT,

@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 from kvstore.errors import TooManyOperations
 from kvstore.proto import rpc_pb2
 from kvstore.proto.reflection import is_repeated
-from kvstore.server.gateway.json_syntax import CUT_OFF, not_json, syntax_error
+from kvstore.server.gateway.json_syntax import CUT_OFF, MARK, not_json, syntax_error
 from kvstore.server.status import Code, StatusError
 
 __all__ = ["first_document"]
@@ -41,7 +41,6 @@ _NUMBER: Final = re.compile(
 _MOST_DIGITS: Final = 20
 """Of a whole number of 64 bits."""
 _MOST_BRACKETS: Final = 10_000
-_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _MOST_LOOKED_AT: Final = 256 * 1024
 """Characters of a document that is too deep for us, which tell whether it is for Go, too."""
 _RANGES: Final = {
@@ -129,7 +128,7 @@ def _refused(text: str) -> StatusError:
 def _too_deep(kind: type[Message], text: str) -> StatusError:
     """What etcd says of a document that is too deep for Python, though not always for Go."""
     depth = 0
-    for mark in _MARK.finditer(text, 0, _MOST_LOOKED_AT):
+    for mark in MARK.finditer(text, 0, _MOST_LOOKED_AT):
         if mark[0] in "[{":
             depth += 1
             if depth > _MOST_BRACKETS:

@@ -6,26 +6,38 @@ import json
 import re
 from typing import Any, Final
 
-__all__ = ["CUT_OFF", "not_json", "syntax_error"]
+__all__ = ["CUT_OFF", "MARK", "not_json", "syntax_error"]
 
+MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+"""A string, or a bracket that is in none."""
 CUT_OFF: Final = "unexpected EOF"
 
 
 def syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    """What Go's scanner says in this place."""
-    at = min(error.pos, len(text))
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    place = _PLACES.get(error.msg.partition(": ")[0], _VALUE)
-    if error.msg.startswith("Unterminated string"):
+    """What Go's scanner says in this place; `text` was decoded with `surrogateescape`."""
+    at, kind = min(error.pos, len(text)), error.msg.partition(": ")[0]
+    place = _PLACES.get(kind, _VALUE)
+    if kind == "Unterminated string starting at":
         at = len(text)
-    elif error.msg.startswith("Invalid \\") and (escape := _ESCAPE.match(text, at)):
+    elif kind == "Invalid control character at":
+        pass
+    elif kind.startswith("Invalid \\") and (escape := _ESCAPE.match(text, at)):
         at = escape.end()
-    elif begun := (_SIGN if place is _VALUE else _BEGUN).match(text, at):
-        at, place = begun.end(), _NUMBERS[begun[0][0]]
-    elif place is _VALUE and text[at : at + 1] in ("t", "f", "n"):
-        at, place = _literal(text, at)
+    else:
+        at, place = _between_strings(text, at, place)
     return CUT_OFF if at == len(text) else f"invalid character {_quoted(text[at])} {place}"
+
+
+def _between_strings(text: str, at: int, place: str) -> tuple[int, str]:
+    while text[at : at + 1] in _SPACE:
+        at += 1
+    if begun := (_SIGN if place is _VALUE else _BEGUN).match(text, at):
+        return begun.end(), _NUMBERS[begun[0][0]]
+    if place is _VALUE and text[at : at + 1] in ("t", "f", "n"):
+        return _literal(text, at)
+    if place is _AFTER_PAIR and _is_in_array(text, at):
+        return at, "after array element"
+    return at, place
 
 
 def not_json(text: str) -> Any:
@@ -35,11 +47,12 @@ def not_json(text: str) -> Any:
 
 
 _VALUE: Final = "looking for beginning of value"
+_AFTER_PAIR: Final = "after object key:value pair"
 _PLACES: Final = {
     "Expecting property name enclosed in double quotes": "looking for beginning of object key "
     "string",
     "Expecting ':' delimiter": "after object key",
-    "Expecting ',' delimiter": "after object key:value pair",
+    "Expecting ',' delimiter": _AFTER_PAIR,
     "Invalid control character at": "in string literal",
     "Invalid \\escape": "in string escape code",
     "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
@@ -47,6 +60,9 @@ _PLACES: Final = {
 """Of Python's messages."""
 _ESCAPE: Final = re.compile(r"\\|u[0-9a-fA-F]{0,3}")
 """Right so far."""
+_MOST_LOOKED_AT: Final = 256 * 1024
+"""Characters before an error."""
+_SPACE: Final = (" ", "\t", "\r", "\n")
 _SIGN: Final = re.compile("-")
 _BEGUN: Final = re.compile(r"(?<=[0-9])(?:\.|[eE][+-]?)")
 """A number that goes on: Python's decoder stops in front of it."""
@@ -67,7 +83,30 @@ def _literal(text: str, at: int) -> tuple[int, str]:
     return at + right, f"in literal {word} (expecting '{word[right]}')"
 
 
+def _is_in_array(text: str, at: int) -> bool:
+    """Is the innermost bracket that is open there one of an array? Not told of what is far in."""
+    if at > _MOST_LOOKED_AT:
+        return False
+    opened = [""]
+    for mark in MARK.finditer(text, 0, at):
+        if mark[0] in "[{":
+            opened.append(mark[0])
+        elif mark[0] in "]}":
+            opened.pop()
+    return opened[-1] == "["
+
+
 def _quoted(character: str) -> str:
-    if character in "'\\":
-        return f"'\\{character}'"
-    return "'\"'" if character == '"' else f"'{character}'"
+    """As Go quotes a byte: what is not ASCII is taken for Latin-1."""
+    code = character.encode("utf-8", "surrogateescape")[0]
+    if chr(code) in _ESCAPES:
+        return f"'{_ESCAPES[chr(code)]}'"
+    if chr(code).isprintable():
+        return f"'{chr(code)}'"
+    return f"'\\x{code:02x}'" if code < 0x80 else f"'\\u{code:04x}'"
+
+
+_ESCAPES: Final = {
+    **{"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t"},
+    **{"\v": r"\v", "\\": r"\\", "'": r"\'"},
+}

@@ -64,6 +64,7 @@ OLDER_IGNORED = words("""
     experimental-distributed-tracing-service-name experimental-distributed-tracing-instance-id
     experimental-distributed-tracing-sampling-rate enable-v2 proxy debug log-package-levels
     experimental-enable-v2v3 experimental-enable-lease-checkpoint
+    experimental-wait-cluster-ready-timeout
     experimental-enable-lease-checkpoint-persist experimental-warning-unary-request-duration
 """)
 

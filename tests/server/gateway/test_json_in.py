@@ -7,6 +7,7 @@ import pytest
 from kvstore.proto import rpc_pb2
 from kvstore.server.gateway.json_in import first_document
 from kvstore.server.status import Code, StatusError
+from tests.support.extremes import nested_txn_json
 
 
 def request(text: str | bytes) -> rpc_pb2.RangeRequest:
@@ -158,3 +159,45 @@ class TestDocuments:
     )
     def test_all_strings_are_unicode_whoever_asks_for_them(self, body: bytes) -> None:
         assert refusal(body).startswith("proto: syntax error: invalid ")
+
+
+class TestSyntax:
+    """Go's words for what is no JSON (the same as from a real etcd: test_random_requests.py)."""
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('{"limit":1e}', "invalid character '}' in exponent of numeric literal"),
+            ('{"limit":-}', "invalid character '}' in numeric literal"),
+            ('{"limit":1.x}', "invalid character 'x' after decimal point in numeric literal"),
+            ('{"limit":NaN}', "invalid character 'N' looking for beginning of value"),
+            ('{"limit":-Infinity}', "invalid character 'I' in numeric literal"),
+            ('{"limit":tru}', "invalid character '}' in literal true (expecting 'e')"),
+            ('{"limit":nul', "unexpected EOF"),
+            ('{"key":"\\q"}', "invalid character 'q' in string escape code"),
+            ('{"key":"\\u12g"}', "invalid character 'g' in \\u hexadecimal character escape"),
+            ('{"key":"a\n"}', "invalid character '\\n' in string literal"),
+            ('{"key":[1 2]}', "invalid character '2' after array element"),
+            ('{"key":\u00ed}', "invalid character '\u00c3' looking for beginning of value"),
+            ('{"key":\x00}', "invalid character '\\x00' looking for beginning of value"),
+            ('{"limit":undefined}', "invalid character 'u' looking for beginning of value"),
+        ],
+    )
+    def test_what_is_wrong_and_where(self, text: str, message: str) -> None:
+        assert refusal(text) == message
+
+    def test_bytes_that_are_no_unicode_are_refused_wherever_they_are(self) -> None:
+        message = "proto: syntax error: invalid UTF-8 in string"
+        assert refusal(b'{"limit":1,"x\xff":2}') == message
+        assert refusal(b'{"nope":["\xff"]}') == message
+        assert request(b'{"limit":1}\xff').limit == 1
+
+    @pytest.mark.parametrize("depth", [400, 3333])
+    def test_a_transaction_that_is_too_deep_has_too_many_operations(self, depth: int) -> None:
+        message = "etcdserver: too many operations in txn request"
+        assert refusal(nested_txn_json(depth), rpc_pb2.TxnRequest) == message
+
+    def test_brackets_have_a_bound(self) -> None:
+        deep = "invalid character '[' exceeded max depth"
+        assert refusal(nested_txn_json(3334), rpc_pb2.TxnRequest) == deep
+        assert refusal('{"nope":' + "[" * 10_000 + "]" * 10_000 + "}") == deep
