@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,12 @@ def run(
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
+
+
+def test_no_command_prints_by_itself() -> None:
+    """What a command prints goes through `output`, which knows what to do when it fails."""
+    for path in (ROOT / "kvstore" / "cli").glob("*.py"):
+        assert path.stem == "output" or not re.search(r"\bprint\(", path.read_text()), path
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
