@@ -50,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     begin = time.monotonic()
     results: list[Result] = []
     skipped: list[str] = []
+    if options.dir is not None:
+        options.dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kvstore-bench-", dir=options.dir) as name:
         directory = Path(name)
         facts = machine(directory)
@@ -72,7 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="less of each, in 40 seconds")
     parser.add_argument("--write", action="store_true", help=f"keep the results in {PAGE.name}")
-    parser.add_argument("--dir", help="put the data below this directory, of the disk to measure")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        help="put the data below this directory, of the disk to measure; made when it is not there",
+    )
     return parser
 
 

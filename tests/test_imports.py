@@ -35,6 +35,56 @@ asyncio.run(main())
 """
 
 
+SERVE = """
+import asyncio, sys
+BLOCKED = sys.argv[1:]
+for name in BLOCKED:
+    sys.modules[name] = None
+from kvstore.server.app import Server
+from kvstore.server.config import make_config, read_source
+
+async def ask(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /health HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"health":"true"' in answer, answer
+
+async def main():
+    url = "http://127.0.0.1:0"
+    line = ["--in-memory", "--listen-client-urls", url, "--advertise-client-urls", url]
+    server = await Server.start(make_config(read_source(line, {})))
+    await ask(server.config.client_urls[0].port)
+    await server.stop()
+
+asyncio.run(main())
+for name in BLOCKED:
+    del sys.modules[name]
+"""
+ETCD3 = """
+import asyncio, threading, etcd3, kvstore
+from kvstore.server.app import Server
+from kvstore.server.config import make_config, read_source
+
+def use(port):
+    with etcd3.client("127.0.0.1", port) as client:
+        client.put("a", "1")
+        assert client.get("a")[0] == b"1"
+        client.replace("a", "1", "2")
+        return client.get("a")[0]
+
+async def main():
+    url = "http://127.0.0.1:0"
+    line = ["--in-memory", "--listen-client-urls", url, "--advertise-client-urls", url]
+    server = await Server.start(make_config(read_source(line, {})))
+    assert await asyncio.to_thread(use, server.config.client_urls[0].port) == b"2"
+    await server.stop()
+
+asyncio.run(main())
+with kvstore.open(":memory:") as db:
+    db.put("a", "1")
+"""
+"""A server, its client and a store in one process: their messages have the same names."""
 COSTLY = {"asyncio", "ssl", "dataclasses", "inspect", "hashlib", "secrets"}
 """Modules of Python that cost as much to load as all of the store does, and what they are for it
 can do without: `python -m bench --only imports` has the figures."""
@@ -55,6 +105,17 @@ class TestImports:
     @pytest.mark.parametrize("program", ["import kvstore", USE, USE_AIO])
     def test_embedded_use_loads_no_wire_library(self, program: str) -> None:
         assert loaded_by(program) & {"grpc", "google", "google.protobuf", "kvstore.proto"} == set()
+
+    def test_a_server_without_tls_needs_none_of_what_few_ask_for(self) -> None:
+        """Not installed is what they are here: grpcio, cryptography, PyYAML, Prometheus' client."""
+        heavy = ("grpc", "cryptography", "yaml", "prometheus_client")
+        assert loaded_by(SERVE, *heavy) & set(heavy) == set()
+
+    # Its messages are of a protoc that protobuf 4 and later load only in pure Python.
+    @pytest.mark.slow
+    def test_etcd3_works_in_the_same_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+        assert {"etcd3", "kvstore.proto.rpc_pb2"} <= loaded_by(ETCD3)
 
     def test_the_bare_import_loads_no_other_module_of_the_package(self) -> None:
         assert {

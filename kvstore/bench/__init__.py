@@ -12,7 +12,7 @@
 """
 
 from kvstore.bench.controller import Progress, compare, run
-from kvstore.bench.errors import BenchError, EndpointError, UsageError, WorkerFailed
+from kvstore.bench.errors import BenchError, EndpointError, Interrupted, UsageError, WorkerFailed
 from kvstore.bench.histogram import Histogram
 from kvstore.bench.options import Options
 from kvstore.bench.result import Comparison, OperationResult, Result
@@ -24,6 +24,7 @@ __all__ = [
     "Comparison",
     "EndpointError",
     "Histogram",
+    "Interrupted",
     "OperationResult",
     "Options",
     "Progress",

@@ -130,8 +130,8 @@ def _rates(operation: OperationResult) -> list[Point]:
 
 def percentile_chart(series: Sequence[Series]) -> str:
     """Latency by share; each step to the right is a tenth of what is slower (50, 90, 99 %)."""
-    most = max(each.operation.count for each in series)
-    nines = min(5, max(1, math.floor(math.log10(most))))
+    least = min(each.operation.count for each in series)
+    nines = min(5, max(1, math.floor(math.log10(least))))
     shares = [1 - 10 ** -(step / 20) for step in range(nines * 20 + 1)]
     lines = []
     for each in series:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from kvstore.bench.errors import BenchError, EndpointError, UsageError, WorkerFailed
+from kvstore.bench.errors import BenchError, EndpointError, Interrupted, UsageError, WorkerFailed
 from kvstore.bench.options import Options
 from kvstore.bench.result import Comparison, Result, gathered, merged
 from kvstore.bench.workloads import WORKLOADS, Workload
@@ -98,7 +98,7 @@ def compare(
             if one.interrupted and all(results.values()):
                 return Comparison(merged(results["one"]), merged(results["other"]))
             if one.interrupted:
-                raise BenchError("interrupted before both endpoints were measured")
+                raise Interrupted("interrupted before both endpoints were measured")
     return Comparison(merged(results["one"]), merged(results["other"]))
 
 
@@ -237,7 +237,7 @@ class _Run:
                 raise _ERRORS.get(kind, BenchError)(text)
         if worker.result is None:
             if self.interrupted:
-                raise BenchError("interrupted before anything was measured")
+                raise Interrupted("interrupted before anything was measured")
             said = (await complaints).decode(errors="replace").strip().splitlines()
             raise WorkerFailed(
                 f"a process of the load generator ended: {said[-1] if said else 'it said nothing'}"
@@ -278,14 +278,15 @@ class _Run:
             workload=self.workload.name,
             endpoint=self.endpoint,
             parameters=self.options.parameters,
-            clients=self.options.clients,
-            conns=self.options.conns,
+            clients=sum(part["clients"] for part in parts),
+            conns=sum(part["connections"] for part in parts),
             rate=self.options.rate,
             operations=operations,
             cpu=[part["cpu"] for part in parts],
             cpu_peak=[part["cpu_peak"] for part in parts],
             started_unix_s=started_unix_s,
             elapsed_s=elapsed_s,
+            sent=sum(part["sent"] for part in parts),
             skipped=sum(part["skipped"] for part in parts),
             interrupted=self.interrupted,
             notes=[note for part in parts for note in part["notes"]],

@@ -4,11 +4,12 @@ BenchError
   UsageError      what was asked for makes no sense
   EndpointError   the endpoint cannot be reached, or refuses what the benchmark needs
   WorkerFailed    a process of the load generator ended by itself
+  Interrupted     the user ended it before anything was measured
 """
 
 from __future__ import annotations
 
-__all__ = ["BenchError", "EndpointError", "UsageError", "WorkerFailed"]
+__all__ = ["BenchError", "EndpointError", "Interrupted", "UsageError", "WorkerFailed"]
 
 
 class BenchError(Exception):
@@ -25,3 +26,7 @@ class EndpointError(BenchError):
 
 class WorkerFailed(BenchError):
     """A process of the load generator ended by itself."""
+
+
+class Interrupted(BenchError):
+    """The user ended it before anything was measured."""

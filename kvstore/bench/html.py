@@ -8,6 +8,7 @@ from typing import Final
 
 from kvstore.bench.charts import Series, histogram_chart, percentile_chart, throughput_chart
 from kvstore.bench.result import Comparison, OperationResult, Result, machine
+from kvstore.bench.units import duration
 
 __all__ = ["page"]
 
@@ -90,12 +91,8 @@ def page(outcome: Result | Comparison, command: str) -> str:
 
 def _header(results: Sequence[Result], title: str) -> str:
     first = results[0]
-    rate = f", {first.rate:g} requests per second" if first.rate else ""
     head = f"<h1>{escape(title)}</h1>\n"
-    head += (
-        f'<p class="quiet">{first.clients} clients, {first.conns} connections{rate}; '
-        f"{first.elapsed_s:.1f} s, {_started(first)}</p>\n"
-    )
+    head += f'<p class="quiet">{first.load()}; {first.elapsed_s:.1f} s, {_started(first)}</p>\n'
     if len(results) > 1:
         keys = zip(("one", "other"), results, strict=True)
         shown = (
@@ -142,13 +139,11 @@ def _card(title: str, chart: str, *, wide: bool = False) -> str:
 
 
 def _tiles(operation: OperationResult) -> str:
-    p50, p99, p999 = operation.histogram.quantiles((0.5, 0.99, 0.999))
+    shares = zip(("median", "99 %", "99.9 %"), operation.quantiles((0.5, 0.99, 0.999)), strict=True)
     tiles = [
         ("per second", _rate(operation.per_second)),
-        ("median", _ms(p50)),
-        ("99 %", _ms(p99)),
-        ("99.9 %", _ms(p999)),
-        ("slowest", _ms(operation.histogram.max_s)),
+        *((label, duration(value)) for label, value in shares if value is not None),
+        ("slowest", duration(operation.histogram.max_s)),
         ("errors", f"{operation.error_count:,}"),
     ]
     out = '<div class="tiles" style="margin-top: 8px">\n'
@@ -160,15 +155,6 @@ def _tiles(operation: OperationResult) -> str:
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _ms(seconds: float) -> str:
-    value = seconds * 1e3
-    if value >= 1000:
-        return f"{seconds:,.2f} s"
-    if value < 0.9995:
-        return f"{value * 1e3:.0f} µs"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def _errors(operation: OperationResult) -> str:
@@ -187,12 +173,12 @@ def _operations(results: Sequence[Result]) -> str:
     rows = ["".join(f"<th>{each}</th>" for each in (*head, "slowest", "errors"))]
     for result in results:
         for each in result.operations:
-            latencies = (each.histogram.mean_s, *each.histogram.quantiles(_SHARES))
+            latencies = (each.histogram.mean_s, *each.quantiles(_SHARES), each.histogram.max_s)
             name = escape(each.name)
             if len(results) > 1:
                 name += f' <span class="quiet">{escape(result.endpoint)}</span>'
             cells = [name, f"{each.count:,}", f"{each.per_second:,.1f}"]
-            cells += [_ms(value) for value in (*latencies, each.histogram.max_s)]
+            cells += ["" if value is None else duration(value) for value in latencies]
             row = "".join(f"<td>{cell}</td>" for cell in cells)
             kind = ' class="bad"' if each.error_count else ""
             rows.append(f"{row}<td{kind}>{each.error_count:,}</td>")
@@ -200,14 +186,17 @@ def _operations(results: Sequence[Result]) -> str:
     return f'<h2>All operations</h2>\n<div class="card scroll"><table>\n{table}</table></div>\n'
 
 
+def _ratio_cell(value: float | None) -> str:
+    if value is None:
+        return "<td></td>"
+    return f'<td class="{"good" if value >= 1 else "bad"}">{value:.2f}</td>'
+
+
 def _compared(comparison: Comparison) -> str:
     rows = "<tr><th>ratio, above 1: the first is better</th><th>throughput</th>"
     rows += "<th>median latency</th><th>99 % latency</th></tr>\n"
     for name, ratios in comparison.ratios():
-        cells = "".join(
-            f'<td class="{"good" if value >= 1 else "bad"}">{value:.2f}</td>'
-            for value in ratios.values()
-        )
+        cells = "".join(_ratio_cell(ratios.get(each)) for each in ("per_second", "p50", "p99"))
         rows += f"<tr><td>{escape(name)}</td>{cells}</tr>\n"
     for result in (comparison.one, comparison.other):
         rounds = ", ".join(f"{each:,.0f}" for each in result.rounds)

@@ -70,6 +70,11 @@ class Pace:
         """Give out no more."""
         self.until_s = min(self.until_s, now_s)
 
+    @property
+    def given(self) -> int:
+        """How many were given out at a rate."""
+        return self._given
+
     def overdue(self) -> int:
         """How many were due before the end and never given out."""
         if not self._interval_s or not math.isfinite(self.until_s):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from kvstore.bench.blocks import Status
 from kvstore.bench.histogram import Histogram
 from kvstore.bench.options import Value
+from kvstore.bench.units import counted, has_enough
 
 __all__ = [
     "BOTTLENECK_CPU",
@@ -85,11 +86,22 @@ class OperationResult:
         end = self.seconds[0][0] + math.floor(self.elapsed_s + 0.05)
         return [each for each in self.seconds if each[0] < end]
 
+    def quantiles(self, shares: Sequence[float]) -> list[float | None]:
+        """Seconds; None where there are too few operations for it to mean anything."""
+        values = self.histogram.quantiles(shares)
+        return [
+            value if has_enough(self.count, share) else None
+            for share, value in zip(shares, values, strict=True)
+        ]
+
     def to_json(self) -> dict[str, object]:
         histogram = self.histogram
-        values = histogram.quantiles(PERCENTILES)
+        values = self.quantiles(PERCENTILES)
         names = [f"p{share * 100:g}" for share in PERCENTILES]
-        quantiles = {name: value * 1e3 for name, value in zip(names, values, strict=True)}
+        quantiles = {
+            name: None if value is None else value * 1e3
+            for name, value in zip(names, values, strict=True)
+        }
         return {
             "name": self.name,
             "count": self.count,
@@ -124,7 +136,8 @@ class OperationResult:
 @dataclass(slots=True, kw_only=True)
 class Result:
     """What `run` returns. `cpu` has for each process of the load generator the part of a core
-    that it used, `cpu_peak` the same in its busiest second."""
+    that it used, `cpu_peak` the same in its busiest second. `clients` and `conns` are those that
+    there were; `sent` and `skipped` are requests of a rate, sent and due but not sent."""
 
     workload: str
     endpoint: str
@@ -137,6 +150,7 @@ class Result:
     cpu_peak: list[float]
     started_unix_s: float
     elapsed_s: float
+    sent: int = 0
     skipped: int = 0
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
@@ -164,6 +178,18 @@ class Result:
         """A process of the load generator was busy: the numbers are lower bounds."""
         return any(each > BOTTLENECK_CPU for each in self.cpu_peak)
 
+    @property
+    def clients_wanted(self) -> int:
+        """How many could have sent all that was due, if answers took as long as they did; and some
+        to spare."""
+        share = (self.sent + self.skipped) / max(1, self.sent)
+        return math.ceil(self.clients * share * 1.2)
+
+    def load(self) -> str:
+        """`16 clients on 4 connections, 1000 requests per second`."""
+        text = f"{counted(self.clients, 'client')} on {counted(self.conns, 'connection')}"
+        return f"{text}, {self.rate:g} requests per second" if self.rate else text
+
     def warnings(self) -> list[str]:
         """What to know before believing the numbers, as sentences."""
         said = []
@@ -174,7 +200,10 @@ class Result:
                 "core, so the numbers are lower bounds; try more --processes and --conns"
             )
         if self.skipped:
-            said.append(f"{self.skipped} requests were due and not sent before the end")
+            text = f"requests that were due and not sent before the end: {self.skipped:,}"
+            if self.sent:
+                text += f"; all clients were waiting, give it --clients {self.clients_wanted}"
+            said.append(text)
         if self.interrupted:
             said.append("interrupted: this is what was measured so far")
         return said
@@ -213,27 +242,20 @@ class Comparison:
     other: Result
 
     def ratios(self) -> list[tuple[str, dict[str, float]]]:
-        """By operation: of the throughput, and of latencies at the median and at 99 %."""
+        """By operation: of the throughput, and of latencies at the median and at 99 % (`p99` is
+        only there when both have enough operations)."""
         found = []
         others = {each.name: each for each in self.other.operations}
         for mine in self.one.operations:
             theirs = others.get(mine.name)
             if theirs is None or not mine.count or not theirs.count:
                 continue
-            fast, slow = (
-                mine.histogram.quantiles((0.5, 0.99)),
-                theirs.histogram.quantiles((0.5, 0.99)),
-            )
-            found.append(
-                (
-                    mine.name,
-                    {
-                        "per_second": _ratio(mine.per_second, theirs.per_second),
-                        "p50": _ratio(slow[0], fast[0]),
-                        "p99": _ratio(slow[1], fast[1]),
-                    },
-                )
-            )
+            values = {"per_second": _ratio(mine.per_second, theirs.per_second)}
+            for name, share in (("p50", 0.5), ("p99", 0.99)):
+                (ours_s,), (others_s,) = mine.quantiles((share,)), theirs.quantiles((share,))
+                if ours_s is not None and others_s is not None:
+                    values[name] = _ratio(others_s, ours_s)
+            found.append((mine.name, values))
         return found
 
     def to_json(self) -> dict[str, object]:
@@ -264,6 +286,7 @@ def merged(results: Sequence[Result]) -> Result:
         cpu_peak=[max(each.cpu_peak[i] for each in results) for i in range(len(first.cpu_peak))],
         started_unix_s=first.started_unix_s,
         elapsed_s=sum(each.elapsed_s for each in results),
+        sent=sum(each.sent for each in results),
         skipped=sum(each.skipped for each in results),
         interrupted=any(each.interrupted for each in results),
         notes=list(dict.fromkeys(note for each in results for note in each.notes)),

@@ -1,7 +1,9 @@
-"""The report in the layout of etcd's benchmark: its lines can be read by what reads those of etcd.
+"""The report in the layout of etcd's benchmark.
 
-What etcd's tool does not say stands behind the summaries: errors by code and text, the percentile
-that is missing there, and warnings.
+Latencies are in the unit that fits; a quantile is shown when there are enough operations for it.
+With `precise` they are in seconds with all digits, and the lines can be read by what reads those of
+etcd. What etcd's tool does not say stands behind the summaries: errors by code and text, the
+percentile that is missing there, and warnings.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Final
 
 from kvstore.bench.histogram import Histogram
 from kvstore.bench.result import Comparison, OperationResult, Result
+from kvstore.bench.units import counted, duration
 
 __all__ = ["comparison_text", "layout_histogram", "operation_text", "result_text"]
 
@@ -22,19 +25,19 @@ _SHARES: Final = (10, 25, 50, 75, 90, 95, 99, 99.9)
 Format = Callable[[float], str]
 
 
-def _format(*, precise: bool) -> Format:
-    """As Go's %4.4f and %g write a number."""
-    return (lambda value: f"{value:.17g}") if precise else (lambda value: f"{value:.4f}")
+def _seconds(value: float) -> str:
+    """As Go's %g writes a number."""
+    return f"{value:.17g} secs."
 
 
 def result_text(result: Result, *, precise: bool = False, sample: bool = False) -> str:
     """The whole report of a run; `sample` adds a line for each second."""
-    number = _format(precise=precise)
+    time = _seconds if precise else duration
     parts = []
     for operation in result.operations:
         if len(result.operations) > 1 or operation.title:
             parts.append(_heading(operation))
-        parts.append(operation_text(operation, number))
+        parts.append(operation_text(operation, time))
         if sample and operation.seconds:
             parts.append(_samples(operation, result.started_unix_s))
     if len(result.operations) > 2:
@@ -53,32 +56,33 @@ def _heading(operation: OperationResult) -> str:
     return f"\n{operation.name}:"
 
 
-def operation_text(operation: OperationResult, number: Format | None = None) -> str:
+def operation_text(operation: OperationResult, time: Format = duration) -> str:
     """Summary, histogram, distribution and errors of one operation."""
-    number = number or _format(precise=False)
     lines = []
     histogram = operation.histogram
     if operation.count:
         lines += [
             "",
             "Summary:",
-            f"  Total:\t{number(operation.elapsed_s)} secs.",
-            f"  Slowest:\t{number(histogram.max_s)} secs.",
-            f"  Fastest:\t{number(histogram.min_s)} secs.",
-            f"  Average:\t{number(histogram.mean_s)} secs.",
-            f"  Stddev:\t{number(histogram.stddev_s)} secs.",
-            f"  Requests/sec:\t{number(operation.per_second)}",
+            f"  Total:\t{time(operation.elapsed_s)}",
+            f"  Slowest:\t{time(histogram.max_s)}",
+            f"  Fastest:\t{time(histogram.min_s)}",
+            f"  Average:\t{time(histogram.mean_s)}",
+            f"  Stddev:\t{time(histogram.stddev_s)}",
+            f"  Requests/sec:\t{operation.per_second:{'.17g' if time is _seconds else '.1f'}}",
             "",
             "Response time histogram:",
         ]
         bars = layout_histogram(histogram)
         most = max(count for _, count in bars)
         for bound, count in bars:
-            lines.append(f"  {number(bound)} [{count}]\t|{_BAR * (count * _BAR_WIDTH // most)}")
+            shown = time(bound).removesuffix(" secs.")
+            lines.append(f"  {shown} [{count}]\t|{_BAR * (count * _BAR_WIDTH // most)}")
         lines += ["", "Latency distribution:"]
-        values = histogram.quantiles(share / 100 for share in _SHARES)
+        values = operation.quantiles([share / 100 for share in _SHARES])
         for share, value in zip(_SHARES, values, strict=True):
-            lines.append(f"  {share:g}% in {number(value)} secs.")
+            if value is not None:
+                lines.append(f"  {share:g}% in {time(value)}")
     if operation.errors:
         lines += ["", "Error distribution:"]
         lines += [f"  [{count}]\t{status}" for status, count in operation.errors.most_common()]
@@ -112,13 +116,13 @@ def _table(operations: Sequence[OperationResult]) -> str:
     head = ("operation", "count", "/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "errors")
     rows: list[tuple[str, ...]] = [head]
     for each in operations:
-        values = (*each.histogram.quantiles((0.5, 0.99, 0.999)), each.histogram.max_s)
+        values = (*each.quantiles((0.5, 0.99, 0.999)), each.histogram.max_s)
         rows.append(
             (
                 each.name,
                 f"{each.count}",
                 f"{each.per_second:.1f}",
-                *(f"{value * 1e3:.3f}" for value in values),
+                *("-" if value is None else f"{value * 1e3:.3f}" for value in values),
                 f"{each.error_count}",
             )
         )
@@ -138,9 +142,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _load_generator(result: Result) -> str:
     used = ", ".join(f"{share:.0%}" for share in result.cpu)
-    return f"\nLoad generator: {len(result.cpu)} processes, CPU {used}".replace(
-        "1 processes", "1 process"
-    )
+    processes = counted(len(result.cpu), "process", "processes")
+    return f"\nLoad: {result.load()}, from {processes} with CPU {used}"
 
 
 def comparison_text(comparison: Comparison, *, precise: bool = False, sample: bool = False) -> str:
@@ -163,6 +166,8 @@ def comparison_text(comparison: Comparison, *, precise: bool = False, sample: bo
             )
         )
         for share, label in ((0.5, "p50"), (0.99, "p99")):
+            if label not in ratio:
+                continue
             values = (a.histogram.quantile(share) * 1e3, b.histogram.quantile(share) * 1e3)
             rows.append(
                 (

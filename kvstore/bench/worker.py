@@ -69,8 +69,11 @@ class Worker:
         self.recorder = Recorder()
         self.connections: list[Connection] = []
         self.clients = range(index, options.clients, count)
+        self.client_count = len(self.clients)
+        """How many really make calls; a workload that has others than `clients` says so."""
         self.is_stopping = False
-        self.skipped = 0
+        self.sent = self.skipped = 0
+        """Requests of a rate: those that were sent, and those that were due and not sent."""
         self.notes: list[str] = []
         self.begin_s = math.nan
         self._cpu_begin_s = 0.0
@@ -165,6 +168,7 @@ class Worker:
         if self.is_stopping:
             loop.pace.stop(time.monotonic())
         await loop.run()
+        self.sent += loop.pace.given
         self.skipped += loop.pace.overdue()
         self._loops.remove(loop)
         self.recorder.fold(time.monotonic())
@@ -280,6 +284,9 @@ class Worker:
             "end_s": now_s,
             "cpu": (_cpu_s() - self._cpu_begin_s) / wall_s,
             "cpu_peak": max(self._cpu_share, (_cpu_s() - self._cpu_begin_s) / wall_s),
+            "clients": self.client_count,
+            "connections": len(self.connections),
+            "sent": self.sent,
             "skipped": self.skipped,
             "notes": self.notes,
         }

@@ -7,12 +7,19 @@ import getpass
 import json
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kvstore.bench import WORKLOADS, BenchError, Comparison, Options, Result, UsageError
+from kvstore.bench import (
+    WORKLOADS,
+    BenchError,
+    Comparison,
+    Interrupted,
+    Options,
+    Result,
+    UsageError,
+)
 from kvstore.bench import compare as compare_endpoints
 from kvstore.bench import run as run_workload
 from kvstore.bench.endpoint import Tls
@@ -22,6 +29,7 @@ from kvstore.bench.progress import ProgressLine
 from kvstore.bench.text import comparison_text, result_text
 from kvstore.bench.workloads import Parameter, Workload
 from kvstore.cli.failure import describe, report
+from kvstore.cli.output import INTERRUPTED, complain, say
 
 __all__ = ["bench", "parse_duration"]
 
@@ -42,11 +50,17 @@ _SWITCHES: Final = {
     ),
 }
 
-_DESCRIPTION: Final = """\
-Load an etcd v3 endpoint and say how fast it answered. Workloads and flags are those of etcd's own
-benchmark tool. A run ends with --total requests or after --duration.
-"""
-_EPILOG: Final = """\
+_HELP: Final = """\
+Usage: kvstore bench WORKLOAD [FLAG...]
+
+Load an etcd v3 endpoint and say how fast it answered. Workloads and flags are
+those of etcd's own benchmark tool. A run ends with --total requests or after
+--duration.
+
+Workloads:
+
+{workloads}
+
 Examples:
 
   kvstore bench put --clients 64 --conns 8 --total 100000
@@ -54,8 +68,8 @@ Examples:
   kvstore bench txn-put --compare 127.0.0.1:2479 --duration 10s
   kvstore bench kubernetes --tier 100
 
-'kvstore bench WORKLOAD --help' names the flags of a workload. The exit code is 0, 1 when calls
-failed, 2 for bad usage.
+'kvstore bench WORKLOAD --help' names the flags of a workload. The exit code is
+0, 1 when calls failed, 2 for bad usage, 130 after Ctrl-C.
 """
 
 
@@ -63,18 +77,21 @@ def bench(argv: Sequence[str]) -> int:
     """Run the benchmark that `argv` names; returns the exit code.
 
     0 is a run without errors, 1 one with calls that failed or an endpoint that cannot be used, 2 a
-    command line without sense.
+    command line without sense, 130 a run that Ctrl-C ended.
     """
     parser = _parser()
     if not argv:
-        parser.print_usage(sys.stderr)
+        complain(_help())
         return 2
     try:
         arguments = parser.parse_args(_plain_switches(argv))
     except SystemExit as asked:
         return int(asked.code or 0)
     try:
-        return _bench(arguments, ["kvstore", "bench", *argv])
+        outcome = _bench(arguments, ["kvstore", "bench", *argv])
+    except Interrupted as error:
+        report(error)
+        return INTERRUPTED
     except UsageError as error:
         report(error)
         return 2
@@ -84,13 +101,18 @@ def bench(argv: Sequence[str]) -> int:
     except OSError as error:
         report(describe(error))
         return 1
+    say(_text(outcome, arguments), end="")
+    results = [outcome.one, outcome.other] if isinstance(outcome, Comparison) else [outcome]
+    if any(each.interrupted for each in results):
+        return INTERRUPTED
+    return 1 if any(each.error_count for each in results) else 0
 
 
-def _bench(arguments: argparse.Namespace, command: Sequence[str]) -> int:
+def _bench(arguments: argparse.Namespace, command: Sequence[str]) -> Result | Comparison:
     workload = WORKLOADS[arguments.workload]
     options = _options(arguments, workload)
     if arguments.target_leader:
-        print("note: --target-leader is ignored, the endpoints given are used", file=sys.stderr)
+        complain("note: --target-leader is ignored, the endpoints given are used")
     progress = ProgressLine()
     outcome: Result | Comparison
     if arguments.compare:
@@ -107,9 +129,7 @@ def _bench(arguments: argparse.Namespace, command: Sequence[str]) -> int:
     if arguments.report:
         text = page(outcome, shlex.join(_without_password(command)))
         Path(arguments.report).write_text(text, encoding="utf-8")
-    print(_text(outcome, arguments), end="")
-    results = [outcome.one, outcome.other] if isinstance(outcome, Comparison) else [outcome]
-    return 1 if any(each.error_count or each.interrupted for each in results) else 0
+    return outcome
 
 
 def _text(outcome: Result | Comparison, arguments: argparse.Namespace) -> str:
@@ -188,19 +208,34 @@ def _plain_switches(argv: Sequence[str]) -> list[str]:
     return plain
 
 
+def _help() -> str:
+    width = max(map(len, WORKLOADS))
+    lines = [f"  {name:<{width}}  {each.summary}" for name, each in WORKLOADS.items()]
+    return _HELP.format(workloads="\n".join(lines))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Whose help is printed as everything is: argparse does not notice a full disk."""
+
+    def print_help(self, file: object = None) -> None:
+        say(self.format_help(), end="")
+
+
+class _MainParser(_Parser):
+    def format_help(self) -> str:
+        return _help()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kvstore bench",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = _MainParser(prog="kvstore bench", usage="kvstore bench WORKLOAD [FLAG...]")
+    commands = parser.add_subparsers(
+        dest="workload", metavar="WORKLOAD", required=True, parser_class=_Parser
     )
-    commands = parser.add_subparsers(dest="workload", metavar="WORKLOAD", required=True)
     for workload in WORKLOADS.values():
+        arguments = "".join(f" [{each.name.upper()}]" for each in workload.arguments)
         command = commands.add_parser(
             workload.name,
-            help=workload.summary,
+            usage=f"kvstore bench {workload.name}{arguments} [FLAG...]",
             description=workload.description or workload.summary,
             allow_abbrev=False,
         )

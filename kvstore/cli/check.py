@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from kvstore.cli.failure import describe, report
+from kvstore.cli.output import say
 from kvstore.errors import StoreError
 
 __all__ = ["check"]
@@ -24,7 +25,7 @@ Exit status: 0 everything is sound; 1 something is wrong, or DIR cannot be read;
 def check(argv: Sequence[str]) -> int:
     """Check the directory that `argv` names; returns 0 if sound, 1 if not, 2 for bad usage."""
     if list(argv) in (["-h"], ["--help"]):
-        print(_HELP, end="")
+        say(_HELP, end="")
         return 0
     if len(argv) != 1 or argv[0].startswith("-"):
         report(_USAGE)
@@ -41,8 +42,8 @@ def check(argv: Sequence[str]) -> int:
         report(describe(error))
         return 1
     if not problems:
-        print(f"ok: {path} is sound")
+        say(f"ok: {path} is sound")
         return 0
-    print("\n".join(problems))
+    say("\n".join(problems))
     report(f"restore a copy of {path}, or take out what is whole: kvstore salvage {path} NEWDIR")
     return 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from kvstore.cli.output import complain
 
 __all__ = ["describe", "report"]
 
 
 def report(message: object) -> None:
     """Print `message` on one line of standard error, after the name of the program."""
-    print(f"kvstore: {' '.join(str(message).split())}", file=sys.stderr)
+    complain(f"kvstore: {' '.join(str(message).split())}")
 
 
 def describe(error: BaseException) -> str:

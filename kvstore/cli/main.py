@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Final
 
 from kvstore.cli.failure import report
+from kvstore.cli.output import INTERRUPTED, OutputFailed, complain, flush, open_closed_files, say
 from kvstore.cli.version import version_text
 
 __all__ = ["main"]
@@ -47,7 +48,22 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: of this process); returns the exit code.
 
     Under the name `etcd` (a symbolic link) the whole line is taken as that of `kvstore serve`.
+    Besides the codes of the command: 130 after Ctrl-C, 141 when nobody reads what it prints.
     """
+    open_closed_files()
+    try:
+        code = _run(argv)
+        flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OutputFailed as failed:
+        if not failed.is_unread:
+            report(failed)
+        return failed.exit_code
+    return code
+
+
+def _run(argv: list[str] | None) -> int:
     if argv is None:
         argv = sys.argv[1:]
         if PurePath(sys.argv[0]).name == "etcd":
@@ -60,13 +76,13 @@ def main(argv: list[str] | None = None) -> int:
             )
             return run(rest)
         case "version" | "--version":
-            print(version_text())
+            say(version_text())
             return 0
         case "help" | "-h" | "--help":
-            print(_help())
+            say(_help())
             return 0
         case "":
-            print(_help(), file=sys.stderr)
+            complain(_help())
             return 2
     report(f'"{command}" is not a command: {", ".join(_COMMANDS)} are')
     return 2

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from kvstore.cli.failure import describe, report
+from kvstore.cli.output import complain, say
 from kvstore.cli.version import version_text
 from kvstore.errors import StoreError
 from kvstore.server.config import Action, Config, ConfigError, UsageError, make_config, read_source
@@ -24,13 +24,13 @@ def serve(argv: Sequence[str]) -> int:
     try:
         source = read_source(argv, os.environ)
         if source.action is not Action.SERVE:
-            print(help_text() if source.action is Action.HELP else version_text())
+            say(help_text() if source.action is Action.HELP else version_text())
             return 0
         config = make_config(source)
     except ConfigError as error:
         report(error)
         if isinstance(error, UsageError):
-            print(USAGE, file=sys.stderr)
+            complain(USAGE)
         return error.exit_code
     return _run(config)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import inprocess, served
-from bench.__main__ import SERVED
+from bench.__main__ import SERVED, main
 from bench.peers import Kind, Load, started
 from bench.report import MEASURED, Result, line, page, rewrite
 from bench.servers import kvstore_server
@@ -53,6 +54,21 @@ def test_a_served_workload_gives_its_results(name: str, tmp_path: Path) -> None:
     assert results
     assert {name} == {result.workload for result in results}
     assert all(result.value > 0 and result.peers["other"] > 0 for result in results)
+
+
+def test_the_directory_for_the_data_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = tmp_path / "not" / "there"
+    seen: list[Path] = []
+
+    def look(directory: Path, sizes: inprocess.Sizes) -> Iterator[Result]:
+        seen.append(directory)
+        yield rate(1)
+
+    monkeypatch.setattr(inprocess, "WORKLOADS", {"look": look})
+    assert main(["--only", "look", "--dir", str(where)]) == 0
+    assert seen[0].is_relative_to(where)
 
 
 class TestResult:

@@ -73,6 +73,7 @@ class TestPut:
         )
         result = ok(run("put", target, options))
         assert result["compact"].count >= 2
+        assert (result.clients, result.conns) == (5, 2)
 
     def test_a_constant_rate_is_kept(self, target: str) -> None:
         result = ok(run("put", target, Options(clients=4, rate=200, duration_s=1.0)))
@@ -146,6 +147,7 @@ class TestWatch:
         result = ok(run("watch-get", target, Options(parameters=parameters)))
         assert result["get"].count > 0
         assert result.notes == ["30 watchers got 150 events"]
+        assert (result.clients, result.conns) == (1, 2)
         assert store.range(RangeOp(KeyRange(b"watchkey"))).kvs[0].version == 5
 
 
@@ -234,10 +236,12 @@ class TestParameters:
             ("put", {"key-size": 2, "key-space-size": 1000}),
             ("range", {}),
             ("range", {"key": "a", "end": "b", "prefix": True}),
-            ("txn-put", {"txn-ops": 3}),
+            ("txn-put", {"txn-ops": 3, "key-space-size": 2}),
+            ("txn-put", {"txn-ops": 0}),
             ("watch", {"streams": 0}),
             ("stm", {"txn-wr-percent": 101}),
-            ("stm", {"keys-per-txn": 2}),
+            ("stm", {"keys": 1, "keys-per-txn": 2}),
+            ("stm", {"keys": -1}),
             ("kubernetes", {"watches": 1}),
             ("put", {"no-such": 1}),
         ],

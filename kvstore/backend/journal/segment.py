@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ class Head(NamedTuple):
     """A commit that was durable when the head was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How the segments of one format are named, and how their heads are read."""
 
     prefix: str

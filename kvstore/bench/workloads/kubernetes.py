@@ -87,6 +87,7 @@ class _ProgressStream(WatchStream):
 
 async def _run(worker: Worker) -> None:
     tier = _tier(worker.options.parameters)
+    worker.client_count = 1  # an API server, that makes its calls when they are due
     mix = Mix(worker, tier)
     await mix.fill()
     await worker.exchange(None)
@@ -172,7 +173,7 @@ def _check(parameters: Mapping[str, Value]) -> None:
 
 KUBERNETES: Final = Workload(
     name="kubernetes",
-    summary="What the API server of a cluster asks of its etcd, at the rates of its size.",
+    summary="What the API server of a cluster asks of its etcd.",
     description="Node leases, node status, the lives of pods, events with leases, reads, pages of "
     "a list at one revision, watches with requests for progress, compaction. Runs for 30 s, or "
     "--duration. The cluster is made first, which takes its time for 5000 nodes (see --pods).",

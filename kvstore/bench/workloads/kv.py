@@ -73,6 +73,7 @@ async def _put(worker: Worker) -> None:
 
     compacting = None
     if worker.index == 0 and worker.seconds("compact-interval") > 0:
+        worker.client_count += 1
         compacting = asyncio.create_task(_compact(worker))
     try:
         await _loop(worker, next_request)
@@ -230,7 +231,7 @@ async def _txn_put(worker: Worker) -> None:
     await worker.begin(txn_put="")
     operation = worker.operation("txn-put")
     ops, value = worker.number("txn-ops"), random_value(worker.number("val-size"))
-    size, space = worker.number("key-size"), worker.number("key-space-size")
+    size, space = worker.number("key-size"), worker.number("key-space-size") or ops
     first = worker.share(worker.options.total).start * ops
     keys = key_maker(size, space, first, sequential=True)
 
@@ -246,12 +247,15 @@ def _put_txn(keys: list[bytes], value: bytes) -> bytes:
 
 
 def _check_txn_put(parameters: Mapping[str, Value]) -> None:
-    positive(parameters, "key-size", "key-space-size", "txn-ops")
-    _check_keys_fit(parameters)
-    if int(parameters["txn-ops"]) > int(parameters["key-space-size"]):
+    positive(parameters, "key-size", "txn-ops")
+    if parameters["key-space-size"]:
+        positive(parameters, "key-space-size")
+    ops = int(parameters["txn-ops"])
+    space = int(parameters["key-space-size"]) or ops
+    _check_keys_fit({**parameters, "key-space-size": space})
+    if ops > space:
         raise UsageError(
-            "expected --txn-ops no larger than --key-space-size, "
-            f"got ({parameters['txn-ops']}) and ({parameters['key-space-size']})"
+            f"expected --txn-ops no larger than --key-space-size, got ({ops}) and ({space})"
         )
 
 
@@ -263,7 +267,11 @@ TXN_PUT: Final = Workload(
     parameters=(
         KEY_SIZE,
         VAL_SIZE,
-        KEY_SPACE,
+        Parameter(
+            name="key-space-size",
+            default=0,
+            help="How many keys there may be, 0 for as many as --txn-ops",
+        ),
         Parameter(name="txn-ops", default=1, help="Puts in each transaction"),
     ),
 )
@@ -308,7 +316,7 @@ def _check_txn_mixed(parameters: Mapping[str, Value]) -> None:
 
 TXN_MIXED: Final = Workload(
     name="txn-mixed",
-    summary="Transactions that read a range, and transactions that put a key.",
+    summary="Transactions that read a range, and such that put a key.",
     run=_txn_mixed,
     check=_check_txn_mixed,
     parameters=(

@@ -71,6 +71,7 @@ async def _run(worker: Worker) -> None:
             for number in range(len(worker.clients))
         )
     )
+    worker.sent += pace.given
     worker.skipped += pace.overdue()
     await revoke(worker, leases, operation)
 
@@ -79,7 +80,8 @@ async def _client(
     worker: Worker, connection: Connection, pace: Pace, operation: Operation, lease: int
 ) -> None:
     """One transaction after the other."""
-    keys, per_txn = worker.number("keys"), worker.number("keys-per-txn")
+    per_txn = worker.number("keys-per-txn")
+    keys = _keys(worker.number("keys"), per_txn)
     writes = per_txn * worker.number("txn-wr-percent") // 100
     lock = _lock(worker, connection, lease)
     while not connection.is_dead:
@@ -266,9 +268,16 @@ def _lock(worker: Worker, connection: Connection, lease: int) -> _NoLock:
             return _NoLock()
 
 
+def _keys(asked: int, per_txn: int) -> int:
+    """How many keys there are: those asked for, or just enough."""
+    return asked or max(1, per_txn)
+
+
 def _check(parameters: Mapping[str, Value]) -> None:
-    positive(parameters, "keys")
-    keys, per_txn = int(parameters["keys"]), int(parameters["keys-per-txn"])
+    if parameters["keys"]:
+        positive(parameters, "keys")
+    per_txn = int(parameters["keys-per-txn"])
+    keys = _keys(int(parameters["keys"]), per_txn)
     percent = int(parameters["txn-wr-percent"])
     if not 0 <= percent <= 100:
         raise UsageError(f"expected [0, 100] --txn-wr-percent, got ({percent})")
@@ -278,7 +287,7 @@ def _check(parameters: Mapping[str, Value]) -> None:
 
 STM: Final = Workload(
     name="stm",
-    summary="Transactions in memory that are committed when nothing came between.",
+    summary="Transactions in the client's memory, repeated on a conflict.",
     description="The transactions run in the client, as in etcd's client package: keys are read, "
     "some are put, and a Txn commits when what was read still holds; if not, it begins again. "
     "Isolation: c is ReadCommitted, r RepeatableReads, s Serializable, ss SerializableSnapshot. "
@@ -289,7 +298,9 @@ STM: Final = Workload(
         Parameter(
             name="isolation", default="r", help="c, r, s or ss", choices=("c", "r", "s", "ss")
         ),
-        Parameter(name="keys", default=1, help="How many keys there are"),
+        Parameter(
+            name="keys", default=0, help="How many keys there are, 0 for as many as --keys-per-txn"
+        ),
         Parameter(name="keys-per-txn", default=1, help="Keys in each transaction"),
         Parameter(name="txn-wr-percent", default=50, help="Percentage of them to put"),
         Parameter(

@@ -299,7 +299,7 @@ def _check_watch_latency(parameters: Mapping[str, Value]) -> None:
 
 WATCH_LATENCY: Final = Workload(
     name="watch-latency",
-    summary="The time from a put to its event, at a constant rate of puts to one key.",
+    summary="The time from a put to its event, at a constant rate.",
     description="Every event is timed from when its put was meant to begin to its arrival. (etcd's "
     "tool begins when the put was answered.)",
     run=_watch_latency,

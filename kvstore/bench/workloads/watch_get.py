@@ -28,6 +28,7 @@ async def _run(worker: Worker) -> None:
     revision = cast("int", begin)
     streams = _streams(worker, revision)
     await worker.begin(get="Get during watch summary:")
+    worker.client_count = 1 if worker.index == 0 else 0
     reading = None
     if worker.index == 0:
         loop = CallLoop([await worker.connect()], 1, Pace(time.monotonic()), _next_get(worker))
