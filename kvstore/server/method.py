@@ -20,6 +20,7 @@ __all__ = [
     "Call",
     "Deferred",
     "EncodedParts",
+    "HeldDeferred",
     "Kind",
     "Method",
     "MethodTable",
@@ -110,13 +111,11 @@ class Deferred:
     that thousands of answers cost neither a task nor a turn of the loop each.
     """
 
-    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response", "held_bytes")
+    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response")
 
     def __init__(self, encode: Callable[[Any], Response]) -> None:
         self._encode = encode
         self._is_done = False
-        self.held_bytes = 0
-        """What the result takes that is there and may not be told yet; 0: next to nothing."""
         self._response: Response | None = None
         self._error: Exception | None = None
         self._callback: Callable[[Response | None, Exception | None], None] | None = None
@@ -157,6 +156,17 @@ class Deferred:
             raise self._error
         assert self._response is not None
         return self._response
+
+
+class HeldDeferred(Deferred):
+    """One whose result may be large, and is there long before it may be told."""
+
+    __slots__ = ("held_bytes",)
+
+    def __init__(self, encode: Callable[[Any], Response]) -> None:
+        super().__init__(encode)
+        self.held_bytes = 0
+        """What the result takes."""
 
 
 class Session(Protocol):

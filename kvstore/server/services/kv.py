@@ -11,7 +11,16 @@ from kvstore.errors import RequestTooLarge
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Deferred, EncodedParts, Kind, Method, Progress, Sliced
+from kvstore.server.method import (
+    Call,
+    Deferred,
+    EncodedParts,
+    HeldDeferred,
+    Kind,
+    Method,
+    Progress,
+    Sliced,
+)
 from kvstore.server.services.served import ServedStore, Settings
 from kvstore.server.status import Code, StatusError
 from kvstore.types import (
@@ -171,9 +180,9 @@ class KVService:
     def txn(self, request: rpc_pb2.TxnRequest, call: Call) -> Deferred:
         txn = convert.txn(request)
         self._check_size(request, txn)
-        answer = Deferred(self._txn)
         if not any(type(op) is RangeOp for op in (*txn.success, *txn.failure)):
-            return self._store.apply(txn, answer)
+            return self._store.apply(txn, Deferred(self._txn))
+        answer = HeldDeferred(self._txn)
 
         def hold(result: TxnResult) -> None:
             answer.held_bytes = sum(_held_bytes(one) for one in result.responses)

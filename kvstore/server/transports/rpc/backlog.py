@@ -59,7 +59,7 @@ class Backlog:
         self._makings: dict[Making, None] = {}  # the oldest first
         self.making_bytes = 0
         self.is_waiting = False
-        """Somebody may be waiting; see `is_runnable`."""
+        """Somebody may be waiting, or will have to; see `is_runnable`."""
 
     def __repr__(self) -> str:
         return (
@@ -97,6 +97,16 @@ class Backlog:
             self._calls.connection.reset(call.stream, ErrorCode.REFUSED_STREAM)
             return False
         return True
+
+    def hold(self, size: int) -> Callable[[], None]:
+        """Count `size` bytes of an answer that has to wait; the result is called at its end."""
+        connection = self._calls.connection
+        connection.queued_bytes += size
+
+        def release() -> None:
+            connection.queued_bytes -= size
+
+        return release
 
     # -- streams and large answers ---------------------------------------------------------------
 
@@ -155,7 +165,9 @@ class Backlog:
             return True
         if any(making.is_paused and self.may_go_on(making) for making in self._makings):
             return True
-        self.is_waiting = bool(self._put_off or self._starts or self._makings)
+        self.is_waiting = (
+            bool(self._put_off or self._starts or self._makings) or queued_bytes >= QUEUE_BYTES
+        )
         return False
 
     @property

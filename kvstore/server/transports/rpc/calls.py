@@ -100,11 +100,7 @@ class Calls:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return
         message = body[PREFIX_BYTES:]
-        if (
-            self.backlog.is_waiting
-            or connection.room_bytes <= 0
-            or connection.queued_bytes >= QUEUE_BYTES
-        ):
+        if self.backlog.is_waiting or connection.room_bytes <= 0:
             self._stream_of(stream_id, head).begin((0, message))
             return
         stats = head.stats
@@ -303,3 +299,5 @@ class Calls:
                 head.stats.sent += 1
         else:
             self.respond(connection.open(stream_id), head, answer)
+            if connection.queued_bytes >= QUEUE_BYTES:
+                self.backlog.is_waiting = True

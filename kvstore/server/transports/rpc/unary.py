@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, EncodedParts, Response, Sliced, serialized
+from kvstore.server.method import Deferred, EncodedParts, HeldDeferred, Response, Sliced, serialized
 from kvstore.server.status import Code, Status, StatusError
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.backlog import Making
@@ -31,10 +31,9 @@ class UnaryCall:
         "_began",
         "_calls",
         "_head",
-        "_held_bytes",
         "_is_running",
-        "_making",
         "_reader",
+        "_release",
         "_request",
         "_task",
         "is_done",
@@ -48,8 +47,8 @@ class UnaryCall:
         self._request: tuple[int, bytes] | None = None
         self._task: asyncio.Future[Any] | None = None
         self.is_done = self._is_running = False
-        self._held_bytes = 0
-        self._making: Making | None = None
+        self._release: Callable[[], None] | None = None
+        """No longer counts what is held of the answer."""
         stream.call = self
         if head.timeout_s is not None:
             calls.service.deadlines.add(head.timeout_s, self)
@@ -134,8 +133,9 @@ class UnaryCall:
 
     def wait_for(self, response: Deferred | Sliced | Awaitable[Any]) -> None:
         self._is_running, self._request = True, None
-        if type(response) is Deferred:
-            self._hold(response.held_bytes)
+        if isinstance(response, Deferred):
+            if type(response) is HeldDeferred:
+                self._release = self._calls.backlog.hold(response.held_bytes)
             response.then(self._on_answer)
         elif type(response) is Sliced:
             self._calls.backlog.start(self, partial(self._make, response))
@@ -144,8 +144,9 @@ class UnaryCall:
 
     def _make(self, response: Sliced) -> None:
         if not self.is_done:
-            self._making = Making(self._calls.backlog)
-            self._await(response.make(self._making))
+            making = Making(self._calls.backlog)
+            self._release = making.close
+            self._await(response.make(making))
 
     def _await(self, response: Awaitable[Any]) -> None:
         # The response itself and not what awaits it: of two, the inner one would be left without
@@ -159,16 +160,9 @@ class UnaryCall:
             assert error is None or isinstance(error, Exception)
             self._on_answer(None if error else task.result(), error)
 
-    def _hold(self, size: int) -> None:
-        """Count `size` bytes of an answer that is there and must wait; 0 ends it."""
-        self._calls.connection.queued_bytes += size - self._held_bytes
-        self._held_bytes = size
-
     def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
             return
-        if self._held_bytes:
-            self._hold(0)
         if response is not None:
             self._succeed(response)
         else:
@@ -219,10 +213,9 @@ class UnaryCall:
         self.is_done, self._request = True, None
         if self._reader is not None:
             self._calls.hoard.remove(self.stream)
-        if self._held_bytes:
-            self._hold(0)
-        if self._making is not None:
-            self._making.close()
+        if self._release is not None:
+            self._release()
+            self._release = None
         stats = self._head.stats
         if stats is not None:
             stats.handled[code] += 1
