@@ -40,6 +40,7 @@ from kvstore.core.watch.hub import Hub, WatchedChange
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
     Compacted,
+    CorruptStore,
     FutureRevision,
     KeyNotProvided,
     LeaseExists,
@@ -641,9 +642,25 @@ class Engine:
                 if packed:
                     wanted.append((change, packed))
         if wanted:
-            records = self.records([packed for _, packed in wanted])
+            records = self._checked_records([packed for _, packed in wanted])
             for (change, _), record in zip(wanted, records, strict=True):
-                change.prev = record
+                if isinstance(record, CorruptStore):
+                    change.damage = record
+                else:
+                    change.prev = record
+
+    def _checked_records(self, packed: Sequence[int]) -> Sequence[bytes | CorruptStore]:
+        """Records, or what is wrong with them: nothing may be raised while a commit is published."""
+        try:
+            return self.records(packed) if self._records else self._reader.get_checked(packed)
+        except CorruptStore:
+            return [self._record_or_damage(one) for one in packed]
+
+    def _record_or_damage(self, packed: int) -> bytes | CorruptStore:
+        try:
+            return self.record(packed)
+        except CorruptStore as error:
+            return error
 
     # -- what a TxnRun asks (kvstore.core.mvcc.txn.Head) -----------------------------------------
 

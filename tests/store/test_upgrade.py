@@ -14,10 +14,11 @@ from kvstore.backend.interface import Backend, BackendFull, MapFull, Table, Writ
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.core.mvcc.record import encode
 from kvstore.errors import CorruptStore, OpenError
+from kvstore.keys import ALL_KEYS
 from kvstore.store.checker import check_directory
 from kvstore.store.threads import ThreadStore
 from kvstore.store.upgrade import FORMAT
-from kvstore.types import PutOp, Txn
+from kvstore.types import PutOp, Txn, WatchCreate
 from tests.store.formats.content import content_of
 from tests.store.test_stored_formats import FORMATS, unpacked
 
@@ -185,6 +186,29 @@ class TestDamage:
         with pytest.raises(CorruptStore, match="is damaged, its checksum is wrong"):
             ThreadStore.open(backend)
         backend.close()
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_a_damaged_record_before_an_event_is_told_to_its_watch_alone(self, count: int) -> None:
+        """The writes that make the events are durable, acknowledged and told to other watches."""
+        backend = open_backend(MEMORY)
+        store = ThreadStore.open(backend)
+        ops = tuple(PutOp(b"k%d" % number, b"value") for number in range(count))
+        store.txn(Txn(success=ops))
+        plain, with_prev = store.watch_stream(), store.watch_stream()
+        for stream, prev_kv in ((plain, False), (with_prev, True)):
+            stream.create(WatchCreate(ALL_KEYS, prev_kv=prev_kv))
+            stream.next(1)
+        key, record = next(backend.snapshot().rows(Table.LOG))
+        backend.rewrite(WriteBatch(puts=[(Table.LOG, key, record[:-6] + b"VA" + record[-4:])]))
+        assert store.txn(Txn(success=ops)).revision == 3
+        message = plain.next(1)
+        assert message is not None
+        assert len(list(message.events)) == count
+        message = with_prev.next(1)
+        assert message is not None
+        with pytest.raises(CorruptStore, match=r"the record of revision 2\.0 is damaged"):
+            list(message.events)
+        store.close()
 
     def test_a_record_that_is_damaged_later_is_told_to_whoever_reads_it(self) -> None:
         backend = open_backend(MEMORY)

@@ -7,6 +7,7 @@ from typing import overload
 
 from kvstore.core.mvcc.record import WireSequence, decode, numbers_of, varint, wire
 from kvstore.core.mvcc.revision import TOMBSTONE
+from kvstore.errors import CorruptStore
 from kvstore.types import Event, EventType
 
 __all__ = ["Change", "Events"]
@@ -14,14 +15,15 @@ __all__ = ["Change", "Events"]
 
 class Change:
     """`prev` is the record before this revision, None for none; set it before `event` or `wire`
-    is asked with prev=True."""
+    is asked with prev=True. With `damage` set instead these raise it."""
 
-    __slots__ = ("_wire", "_wire_prev", "has_prev", "key", "packed", "prev", "record")
+    __slots__ = ("_wire", "_wire_prev", "damage", "has_prev", "key", "packed", "prev", "record")
 
     def __init__(self, packed: int, key: bytes, record: bytes) -> None:
         self.packed, self.key, self.record = packed, key, record
         self.prev: bytes | None = None
         self.has_prev = False
+        self.damage: CorruptStore | None = None
         self._wire: bytes | None = None
         self._wire_prev: bytes | None = None
 
@@ -42,6 +44,8 @@ class Change:
         return len(self.record) + len(self.prev or b"")
 
     def event(self, *, prev: bool) -> Event:
+        if prev and self.damage is not None:
+            raise self.damage
         prev_kv = decode(self.prev) if prev and self.prev is not None else None
         kind = EventType.DELETE if self.is_delete else EventType.PUT
         return Event(kind, decode(self.record), prev_kv)
@@ -56,6 +60,8 @@ class Change:
                 head = b"\x08\x01"
             self._wire = b"%b\x12%b%b" % (head, varint(len(body)), body)
         if not prev or self.prev is None:
+            if prev and self.damage is not None:
+                raise self.damage
             return self._wire
         if self._wire_prev is None:
             body = wire(self.prev)
