@@ -15,7 +15,7 @@ from tests.support.fuzz import ROUNDS, SEED
 
 pytestmark = pytest.mark.slow
 
-COUNT = 20_000 * ROUNDS
+COUNT = 10_000 * ROUNDS
 KINDS = {
     b'{"key":"YQ==","range_end":"Yg==","limit":"5","sort_order":"DESCEND",'
     b'"sort_target":"KEY","keys_only":true,"revision":1}': rpc_pb2.RangeRequest,
