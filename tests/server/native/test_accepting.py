@@ -161,6 +161,16 @@ class TestLimit:
         monkeypatch.setattr("resource.getrlimit", lambda kind: (files, files))
         assert most_connections() == files - 20 - spare
 
+    def test_a_system_that_does_not_say_what_is_open_is_taken_for_a_usual_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(path: str) -> list[str]:
+            raise FileNotFoundError(path)
+
+        monkeypatch.setattr("os.listdir", missing)
+        monkeypatch.setattr("resource.getrlimit", lambda kind: (1024, 1024))
+        assert most_connections() == 1024 - 32 - 128
+
     def test_there_is_always_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("resource.getrlimit", lambda kind: (3, 3))
         assert most_connections() == 1

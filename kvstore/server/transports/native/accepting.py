@@ -30,6 +30,8 @@ ACCEPTS_PER_TURN: Final = 64
 """Connections of one socket taken before others have their turn."""
 _SPARE_DESCRIPTORS: Final = 128
 """Beside those open at the start, about 20: together what etcd sets aside."""
+_USUAL_DESCRIPTORS: Final = 32
+"""Where the system does not say how many are open."""
 _PAUSE_S: Final = 0.1
 _LINE_INTERVAL_S: Final = 60.0
 """Between two lines in the log about connections that wait."""
@@ -153,4 +155,12 @@ def most_connections() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return 2**31
-    return max(1, limit - len(os.listdir("/dev/fd")) - min(_SPARE_DESCRIPTORS, limit // 4))
+    return max(1, limit - _descriptors() - min(_SPARE_DESCRIPTORS, limit // 4))
+
+
+def _descriptors() -> int:
+    """Those that are open."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:  # a root directory without /dev or /proc
+        return _USUAL_DESCRIPTORS
