@@ -18,6 +18,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from kvstore.server.stats import AcceptStats
@@ -96,9 +97,17 @@ class Acceptor:
                     self._wait("error", f"accepting a connection: {error.strerror}")
                 return
             self._stats.open += 1
-            greeting = self._loop.create_task(self._greet(door, _Taken(taken, self._on_closed)))
-            self._greetings.add(greeting)
-            greeting.add_done_callback(self._greetings.discard)
+            self._begin(door, _Taken(taken, self._on_closed))
+
+    def _begin(self, door: Door, taken: _Taken) -> None:
+        greeting = self._loop.create_task(self._greet(door, taken))
+        self._greetings.add(greeting)
+        greeting.add_done_callback(partial(self._greeted, taken))
+
+    def _greeted(self, taken: _Taken, greeting: asyncio.Task[None]) -> None:
+        self._greetings.discard(greeting)
+        if greeting.cancelled():  # perhaps before it had begun
+            taken.close()
 
     async def _greet(self, door: Door, taken: _Taken) -> None:
         timeout_s = None if door.tls is None else _HANDSHAKE_TIMEOUT_S
