@@ -150,6 +150,18 @@ def test_no_more_than_a_few_are_taken_in_one_turn() -> None:
     run(test, limit=1000)
 
 
+def test_the_end_closes_what_was_accepted_a_moment_before() -> None:
+    async def test(house: House) -> None:
+        with socket.create_connection(("127.0.0.1", house.port)) as client:
+            await until(lambda: house.stats.open == 1)  # before the task for it has begun
+            house.acceptor.close()
+            await until(lambda: house.stats.open == 0)
+            client.settimeout(10)
+            assert client.recv(10) == b""
+
+    run(test)
+
+
 class TestLimit:
     @pytest.mark.parametrize(
         ("files", "spare"), [(100, 25), (400, 100), (512, 128), (1024, 128), (1_000_000, 128)]
@@ -160,6 +172,16 @@ class TestLimit:
         monkeypatch.setattr("os.listdir", lambda path: ["0"] * 20)
         monkeypatch.setattr("resource.getrlimit", lambda kind: (files, files))
         assert most_connections() == files - 20 - spare
+
+    def test_a_system_that_does_not_say_what_is_open_is_taken_for_a_usual_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def missing(path: str) -> list[str]:
+            raise FileNotFoundError(path)
+
+        monkeypatch.setattr("os.listdir", missing)
+        monkeypatch.setattr("resource.getrlimit", lambda kind: (1024, 1024))
+        assert most_connections() == 1024 - 32 - 128
 
     def test_there_is_always_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("resource.getrlimit", lambda kind: (3, 3))

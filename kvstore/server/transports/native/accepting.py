@@ -18,6 +18,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from kvstore.server.stats import AcceptStats
@@ -30,6 +31,8 @@ ACCEPTS_PER_TURN: Final = 64
 """Connections of one socket taken before others have their turn."""
 _SPARE_DESCRIPTORS: Final = 128
 """Beside those open at the start, about 20: together what etcd sets aside."""
+_USUAL_DESCRIPTORS: Final = 32
+"""Where the system does not say how many are open."""
 _PAUSE_S: Final = 0.1
 _LINE_INTERVAL_S: Final = 60.0
 """Between two lines in the log about connections that wait."""
@@ -94,9 +97,17 @@ class Acceptor:
                     self._wait("error", f"accepting a connection: {error.strerror}")
                 return
             self._stats.open += 1
-            greeting = self._loop.create_task(self._greet(door, _Taken(taken, self._on_closed)))
-            self._greetings.add(greeting)
-            greeting.add_done_callback(self._greetings.discard)
+            self._begin(door, _Taken(taken, self._on_closed))
+
+    def _begin(self, door: Door, taken: _Taken) -> None:
+        greeting = self._loop.create_task(self._greet(door, taken))
+        self._greetings.add(greeting)
+        greeting.add_done_callback(partial(self._greeted, taken))
+
+    def _greeted(self, taken: _Taken, greeting: asyncio.Task[None]) -> None:
+        self._greetings.discard(greeting)
+        if greeting.cancelled():  # perhaps before it had begun
+            taken.close()
 
     async def _greet(self, door: Door, taken: _Taken) -> None:
         timeout_s = None if door.tls is None else _HANDSHAKE_TIMEOUT_S
@@ -153,4 +164,12 @@ def most_connections() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return 2**31
-    return max(1, limit - len(os.listdir("/dev/fd")) - min(_SPARE_DESCRIPTORS, limit // 4))
+    return max(1, limit - _descriptors() - min(_SPARE_DESCRIPTORS, limit // 4))
+
+
+def _descriptors() -> int:
+    """Those that are open."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:  # a root directory without /dev or /proc
+        return _USUAL_DESCRIPTORS
