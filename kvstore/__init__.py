@@ -162,13 +162,14 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        found: object = import_module(_MODULES[name])
-    elif name in _HOME_OF:
-        found = getattr(import_module(_HOME_OF[name]), name)
-    else:
+    home = _MODULES.get(name) or _HOME_OF.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
+    from kvstore.loading import loading
+
+    with loading():
+        module: object = import_module(home)
+    globals()[name] = found = module if name in _MODULES else getattr(module, name)
     return found
 
 

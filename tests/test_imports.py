@@ -85,7 +85,7 @@ with kvstore.open(":memory:") as db:
     db.put("a", "1")
 """
 """A server, its client and a store in one process: their messages have the same names."""
-COSTLY = {"asyncio", "ssl", "dataclasses", "inspect", "hashlib", "secrets"}
+COSTLY = {"asyncio", "ssl", "dataclasses", "inspect", "hashlib", "secrets", "pathlib", "subprocess"}
 """Modules of Python that cost as much to load as all of the store does, and what they are for it
 can do without: `python -m bench --only imports` has the figures."""
 
@@ -105,6 +105,13 @@ class TestImports:
     @pytest.mark.parametrize("program", ["import kvstore", USE, USE_AIO])
     def test_embedded_use_loads_no_wire_library(self, program: str) -> None:
         assert loaded_by(program) & {"grpc", "google", "google.protobuf", "kvstore.proto"} == set()
+
+    @pytest.mark.parametrize("wanted", [True, False])
+    def test_the_collector_goes_on_as_it_did_before(self, *, wanted: bool, tmp_path: Path) -> None:
+        before = "import gc; gc.disable()" if not wanted else "import gc"
+        check = f"\nassert gc.isenabled() is {wanted}"
+        loaded_by(before + USE_DISK + check, str(tmp_path))
+        loaded_by(f"{before}\ntry:\n    kvstore.no_such\nexcept NameError:\n    pass{check}")
 
     def test_a_server_without_tls_needs_none_of_what_few_ask_for(self) -> None:
         """Not installed is what they are here: grpcio, cryptography, PyYAML, Prometheus' client."""

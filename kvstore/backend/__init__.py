@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from kvstore.loading import loading
+
 if TYPE_CHECKING:
     from kvstore.backend.interface import Backend
 
@@ -24,14 +26,12 @@ def open_backend(
         from kvstore.backend.memory import MemoryBackend
 
         return MemoryBackend()
-    from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
+    with loading():
+        from kvstore.backend.journaled import JournaledBackend, settle_journal
+        from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
 
     if fsync:
-        from kvstore.backend.journaled import JournaledBackend
-
         return JournaledBackend(path, create=create)
     if os.path.exists(os.path.join(path, DATA_FILE)):
-        from kvstore.backend.journaled import settle_journal
-
         settle_journal(path)
     return LmdbBackend(path, fsync=False, create=create)

@@ -11,37 +11,59 @@ import fcntl
 import os
 import weakref
 from errno import ENOTDIR
-from pathlib import Path
 
 from kvstore.errors import DirectoryLocked
 
-__all__ = ["LOCK_FILE", "DirectoryLock", "make_directory", "make_file", "sync_path"]
+__all__ = [
+    "LOCK_FILE",
+    "DirectoryLock",
+    "StrPath",
+    "make_directory",
+    "make_file",
+    "parent",
+    "plain",
+    "sync_path",
+]
 
+StrPath = str | os.PathLike[str]
+"""Taken as either and kept as text: pathlib would be a fifth of the imports of a store."""
 LOCK_FILE = "LOCK"
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 
 
-def make_directory(path: Path) -> None:
+def plain(path: StrPath) -> str:
+    """As text, without slashes at the end; "." for an empty one."""
+    text = os.fspath(path)
+    return text.rstrip("/") or text[:1] or "."
+
+
+def parent(path: StrPath) -> str:
+    """The directory that holds `path`; of the root itself."""
+    return os.path.dirname(plain(path)) or "."
+
+
+def make_directory(path: StrPath) -> None:
     """Make a directory and its ancestors, unless it is there; the new names are on the disk.
 
     Raises OSError.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return
-    if path.parent != path:
-        make_directory(path.parent)
+    above = parent(path)
+    if above != plain(path):
+        make_directory(above)
     try:
         os.mkdir(path, _DIRECTORY_MODE)
     except FileExistsError:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(path)) from None
         return
     os.chmod(path, _DIRECTORY_MODE)  # mkdir leaves out what the umask forbids
-    sync_path(path.parent)
+    sync_path(above)
 
 
-def make_file(path: Path) -> int:
+def make_file(path: StrPath) -> int:
     """A new empty file, opened for reading and writing; what was there before is removed.
 
     Raises OSError.
@@ -57,7 +79,7 @@ def make_file(path: Path) -> int:
     return file
 
 
-def sync_path(path: Path) -> None:
+def sync_path(path: StrPath) -> None:
     """Have a file, or the names in a directory, on the disk. Raises OSError.
 
     A directory that may be searched but not read cannot be synced; that is its owner's affair.
@@ -79,10 +101,10 @@ class DirectoryLock:
     would keep the directory for as long as it lives, though its parent had closed the store.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: StrPath) -> None:
         """Raises DirectoryLocked, OSError."""
-        path = directory / LOCK_FILE
-        is_new = not path.exists()
+        path = os.path.join(directory, LOCK_FILE)
+        is_new = not os.path.exists(path)
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
         try:
             if is_new:
@@ -93,7 +115,7 @@ class DirectoryLock:
             raise
         _held.add(self)
 
-    def _take(self, file: int, directory: Path) -> None:
+    def _take(self, file: int, directory: StrPath) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -132,7 +154,7 @@ def _read(file: int) -> str:
     return os.pread(file, 32, 0).decode(errors="replace").strip()
 
 
-def _describe(directory: Path, holder: str) -> str:
+def _describe(directory: StrPath, holder: str) -> str:
     if holder == str(os.getpid()):
         return f"{directory} is open in this process already: close that store, or share it"
     by = f" (process {holder})" if holder else ""

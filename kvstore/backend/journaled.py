@@ -22,7 +22,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from pathlib import Path
 
 from kvstore.backend.checkpointer import Checkpointer
 from kvstore.backend.damage import damaged
@@ -75,7 +74,7 @@ class JournaledBackend:
         """
         self._lmdb = LmdbBackend(path, create=create, map_size_bytes=map_size_bytes)
         self._pid = os.getpid()
-        self._disk = disk or Disk(Path(path))
+        self._disk = disk or Disk(path)
         self._background = background
         self._moving = threading.Lock()  # LMDB is being written, or mapped anew
         self._turning = threading.Lock()  # the stretches change

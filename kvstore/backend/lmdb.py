@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from mmap import MAP_PRIVATE, PROT_READ, mmap
-from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
@@ -31,8 +30,11 @@ from kvstore.backend.damage import damaged
 from kvstore.backend.directory import (
     LOCK_FILE,
     DirectoryLock,
+    StrPath,
     make_directory,
     make_file,
+    parent,
+    plain,
     sync_path,
 )
 from kvstore.backend.interface import (
@@ -84,7 +86,7 @@ T = TypeVar("T")
 class LmdbBackend:
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         fsync: bool = True,
         create: bool = True,
@@ -96,10 +98,10 @@ class LmdbBackend:
         leave the file unreadable. Raises OpenError, DirectoryLocked, CorruptStore.
         """
         self.is_fast = not fsync
-        self._dir, self._fsync = Path(path), fsync
+        self._dir, self._fsync = plain(path), fsync
         self._pid = os.getpid()
         try:
-            if not create and _size(self._dir / DATA_FILE) is None:
+            if not create and _size(os.path.join(self._dir, DATA_FILE)) is None:
                 raise OpenError(f"{self._dir} holds no store: there is no {DATA_FILE} in it")
             make_directory(self._dir)
             self._lock = DirectoryLock(self._dir)
@@ -116,17 +118,17 @@ class LmdbBackend:
         _live.add(self)
 
     def __repr__(self) -> str:
-        return f"LmdbBackend({str(self._dir)!r}, fsync={self._fsync}, map={self._map_size_bytes})"
+        return f"LmdbBackend({self._dir!r}, fsync={self._fsync}, map={self._map_size_bytes})"
 
     def _unusable(self, error: OSError) -> OpenError:
-        where = f"{error.filename}: " if error.filename not in (None, str(self._dir)) else ""
+        where = f"{error.filename}: " if error.filename not in (None, self._dir) else ""
         return OpenError(f"cannot use data directory {self._dir}: {where}{error.strerror or error}")
 
     def _prepare(self, map_size_bytes: int) -> None:
         """See that there is a file that LMDB can be trusted with. Raises as an opening, OSError."""
-        file = self._dir / DATA_FILE
+        file = os.path.join(self._dir, DATA_FILE)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._dir / NEW_FILE)
+            os.unlink(os.path.join(self._dir, NEW_FILE))
         size = _size(file)
         self._map_size_bytes = max(map_size_bytes, 2 * (size or 0))
         if size is None:
@@ -136,12 +138,12 @@ class LmdbBackend:
         else:
             for what in look(self._dir, is_thorough=self._lock.was_left):
                 raise damaged(what, self._dir)
-        if _size(self._dir / _MAP_LOCK_FILE) is None:
-            os.close(make_file(self._dir / _MAP_LOCK_FILE))
+        if _size(os.path.join(self._dir, _MAP_LOCK_FILE)) is None:
+            os.close(make_file(os.path.join(self._dir, _MAP_LOCK_FILE)))
 
     def _make(self) -> None:
         """The data file with its tables, on the disk before it has its name."""
-        file, new = self._dir / DATA_FILE, self._dir / NEW_FILE
+        file, new = os.path.join(self._dir, DATA_FILE), os.path.join(self._dir, NEW_FILE)
         os.close(make_file(new))
         try:
             env = self._env_of(new, lock=False)
@@ -159,9 +161,9 @@ class LmdbBackend:
                 raise OpenError(f"cannot make {file}: {error}") from error
             raise
         sync_path(self._dir)
-        sync_path(self._dir.parent)  # who made the directory may not have come to it
+        sync_path(parent(self._dir))  # who made the directory may not have come to it
 
-    def _env_of(self, file: Path, *, lock: bool = True) -> Any:
+    def _env_of(self, file: str, *, lock: bool = True) -> Any:
         return lmdb.open(
             str(file),
             map_size=self._map_size_bytes,
@@ -177,7 +179,7 @@ class LmdbBackend:
         )
 
     def _open(self) -> None:
-        file = self._dir / DATA_FILE
+        file = os.path.join(self._dir, DATA_FILE)
         try:
             env = self._env_of(file)
             self._tables: dict[Table, Any] = {
@@ -271,7 +273,7 @@ class LmdbBackend:
     def _is_out_of_space(self, size_bytes: int) -> bool:
         """Is there no room to grow the file? LMDB says 'input/output error' of a short write."""
         try:
-            file = os.open(self._dir / DATA_FILE, os.O_RDWR | os.O_CLOEXEC)
+            file = os.open(os.path.join(self._dir, DATA_FILE), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             return False
         try:
@@ -340,7 +342,7 @@ class LmdbSnapshot:
     Every method raises CorruptStore when LMDB finds damage.
     """
 
-    def __init__(self, directory: Path, env: Any, tables: dict[Table, Any]) -> None:
+    def __init__(self, directory: StrPath, env: Any, tables: dict[Table, Any]) -> None:
         self._dir, self._env, self._tables = directory, env, tables
         self._pid = os.getpid()
         try:
@@ -366,7 +368,7 @@ class LmdbSnapshot:
         """What to raise for an error of LMDB: CorruptStore, or StoreClosed in a forked child."""
         if self._pid != os.getpid():
             return StoreClosed(_FORKED)
-        return damaged(f"{self._dir / DATA_FILE} cannot be read: {error}", self._dir)
+        return damaged(f"{os.path.join(self._dir, DATA_FILE)} cannot be read: {error}", self._dir)
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes]:
         try:
@@ -418,13 +420,13 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def look(directory: Path, *, is_thorough: bool = True) -> list[str]:
+def look(directory: StrPath, *, is_thorough: bool = True) -> list[str]:
     """What is wrong with the pages of a data file, without LMDB; [] when they are sound.
 
     Thorough: every row, O(rows); else what an opening can afford (kvstore.backend.survey), of which
     the first is told. Raises CorruptStore for a file that never held anything, OpenError, OSError.
     """
-    file, wrong = directory / DATA_FILE, []
+    file, wrong = os.path.join(directory, DATA_FILE), []
     size = _size(file)
     if is_thorough:
         wrong = survey(file)
@@ -444,18 +446,18 @@ def look(directory: Path, *, is_thorough: bool = True) -> list[str]:
     return [f"{file} is damaged: {each}" for each in wrong]
 
 
-def _has_journal(directory: Path) -> bool:
+def _has_journal(directory: StrPath) -> bool:
     names = os.listdir(directory)
     is_spare = any(spare_number(name) is not None for name in names)
     return is_spare or any(layout.live_numbers(names) for layout in (CURRENT, FORMAT_2))
 
 
-def _size(file: Path) -> int | None:
+def _size(file: str) -> int | None:
     """Of a file in bytes; None when there is none. Raises OpenError, OSError."""
     try:
         found = os.stat(file)
     except FileNotFoundError:
-        if file.is_symlink():
+        if os.path.islink(file):
             raise OpenError(f"{file} is a link to a file that is not there") from None
         return None
     if not stat.S_ISREG(found.st_mode):

@@ -34,10 +34,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from types import TracebackType
 from typing import NamedTuple
+
+from kvstore.backend.directory import StrPath
 
 __all__ = [
     "BIG",
@@ -73,7 +76,7 @@ _tree = Struct("<4xHHQQQQQ")
 _page_bytes = Struct("<I").unpack_from
 _meta_tail = Struct("<QQ").unpack_from
 TREE_BYTES = _tree.size
-_OFFSETS = [Struct(f"<{count}H").unpack_from for count in range(2048)]
+_TABLED_ROWS = 2048
 
 
 class PageDamage(Exception):
@@ -101,7 +104,7 @@ class Meta(NamedTuple):
 class PageFile:
     """Reads only; nothing is mapped. Everything raises OSError and PageDamage."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: StrPath) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             found = os.fstat(self._file)
@@ -195,6 +198,11 @@ def tree_at(data: bytes, at: int) -> Tree:
     return Tree(*_tree.unpack_from(data, at))
 
 
+@lru_cache(_TABLED_ROWS)
+def _offsets_of(count: int) -> Callable[[bytes, int], tuple[int, ...]]:
+    return Struct(f"<{count}H").unpack_from
+
+
 def offsets(page: bytes, number: int, kind: int) -> tuple[int, ...]:
     """Where the nodes of a leaf or branch page are, in the order of their keys.
 
@@ -204,7 +212,10 @@ def offsets(page: bytes, number: int, kind: int) -> tuple[int, ...]:
     if found != number or flags != kind or not HEAD_BYTES <= lower <= upper <= len(page):
         raise PageDamage(f"page {number} {_describe(page, number, kind)}")
     count = (lower - HEAD_BYTES) >> 1
-    places = _OFFSETS[count](page, HEAD_BYTES) if count < len(_OFFSETS) else _many(page, count)
+    if count < _TABLED_ROWS:
+        places = _offsets_of(count)(page, HEAD_BYTES)
+    else:
+        places = _many(page, count)
     if places and (min(places) < upper or max(places) > len(page) - NODE_BYTES):
         raise PageDamage(f"page {number} has rows outside of itself")
     return places

@@ -9,9 +9,9 @@ file, and not a length in a row that was changed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from kvstore.backend.directory import StrPath
 from kvstore.backend.interface import Row
 from kvstore.backend.pages import (
     BIG,
@@ -230,7 +230,7 @@ def subtrees(rows: list[Row]) -> dict[bytes, Tree]:
     return {key: tree_at(value, 0) for key, value in rows if len(value) == _SUBTREE_BYTES}
 
 
-def survey(path: Path) -> list[str]:
+def survey(path: StrPath) -> list[str]:
     """What is wrong in a file; [] when all of its pages are sound. Raises OSError."""
     try:
         with PageFile(path) as file:
@@ -251,7 +251,7 @@ def survey(path: Path) -> list[str]:
         return [str(error)]
 
 
-def glance(path: Path) -> None:
+def glance(path: StrPath) -> None:
     """Raises PageDamage for what an opening can see, and OSError."""
     with PageFile(path) as file:
         meta = file.newest()

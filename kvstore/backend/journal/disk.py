@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
-from kvstore.backend.directory import make_file
+from kvstore.backend.directory import StrPath, make_file
 
 __all__ = ["OUT_OF_SPACE", "Disk"]
 
@@ -17,20 +16,23 @@ _ZEROS = bytes(1 << 20)
 class Disk:
     """The files of one directory, by their names. Everything raises OSError."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: StrPath) -> None:
         self.directory = directory
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.directory))
 
     def read(self, name: str) -> bytes:
         # A pipe in the place of a file would keep a plain open waiting for ever.
-        file = os.open(self.directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as opened:
             return opened.read()
 
     def size(self, name: str) -> int:
-        return os.stat(self.directory / name).st_size
+        return os.stat(self._path(name)).st_size
 
     def create(self, name: str, size_bytes: int) -> None:
         """Make a file full of zeros, on the disk on return.
@@ -38,7 +40,7 @@ class Disk:
         Zeros are written, not only allocated, so that a later write changes neither the size nor
         the extents of the file and its sync need not wait for the file system's own journal.
         """
-        file = make_file(self.directory / name)
+        file = make_file(self._path(name))
         try:
             os.posix_fallocate(file, 0, size_bytes)
             for at in range(0, size_bytes, len(_ZEROS)):
@@ -49,7 +51,7 @@ class Disk:
 
     def open(self, name: str) -> int:
         """A descriptor whose writes are on the disk when they return."""
-        return os.open(self.directory / name, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
+        return os.open(self._path(name), os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
 
     def write(self, file: int, data: bytes, at: int) -> None:
         """Durable on return. One call into the kernel, unless it takes less than all."""
@@ -62,11 +64,11 @@ class Disk:
 
     def rename(self, name: str, new_name: str) -> None:
         """Durable after `sync_names`."""
-        os.rename(self.directory / name, self.directory / new_name)
+        os.rename(self._path(name), self._path(new_name))
 
     def remove(self, name: str) -> None:
         """Durable after `sync_names`."""
-        os.unlink(self.directory / name)
+        os.unlink(self._path(name))
 
     def sync_names(self) -> None:
         directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
