@@ -6,12 +6,22 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import Callable
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from kvstore.proto import rpc_pb2
-from kvstore.server.method import Call, Kind, Method
+from kvstore.server.method import (
+    Call,
+    EncodedParts,
+    HeldDeferred,
+    Kind,
+    Method,
+    Progress,
+    Sliced,
+)
 from kvstore.server.stats import CallStats
 from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import (
@@ -22,17 +32,21 @@ from kvstore.server.transports.http2.frames import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     frame,
 )
 from kvstore.server.transports.http2.header_block import encode_fields
 from kvstore.server.transports.http2.limits import Limits
+from kvstore.server.transports.rpc.backlog import FULL_BYTES, QUEUE_BYTES
 from kvstore.server.transports.rpc.calls import Calls
-from kvstore.server.transports.rpc.framing import frame_message
+from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
 from kvstore.server.transports.rpc.head import CallHead
+from kvstore.server.transports.rpc.hoard import HOARD_BYTES
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.web.http2 import WebHead
 
 PATH = "/pkg.Things/Echo"
+MIB = 1 << 20
 REQUEST = encode_fields(
     [
         (b":method", b"POST"),
@@ -56,8 +70,10 @@ class Echo:
         self.on_ready()
 
     def pull(self) -> bytes | None:
+        if not self.answers:
+            return None
         self.answers -= 1
-        return b"" if self.answers >= 0 else None
+        return b""
 
     has_work = is_full = False
 
@@ -132,3 +148,326 @@ def test_a_call_that_is_reset_before_it_begins_leaves_no_coroutine(
     gc.collect()
     assert complaints == []
     assert service.stats.methods[PATH].handled[1] == 1
+
+
+class Bench:
+    """A connection and its calls, with no socket: what is sent is taken, or is not."""
+
+    def __init__(self, method: Method) -> None:
+        self.loop = asyncio.new_event_loop()
+        methods = {PATH: method}
+        service = Service(
+            methods,
+            CallStats(methods),
+            self.loop,
+            max_message_bytes=2 * MIB,
+            min_ping_interval_s=5.0,
+        )
+        self.calls = Calls(service, "peer", lambda: None)
+        self.connection: Connection[CallHead | WebHead] = Connection(self.calls, Limits(), 0.0)
+        self.calls.connection = self.connection
+        self.receive(PREFACE + frame(SETTINGS, 0, 0))
+        self.last_id = -1
+
+    def receive(self, data: bytes) -> None:
+        async def receive() -> None:
+            self.connection.receive(data, 0.0)
+
+        self.loop.run_until_complete(receive())
+
+    def ask(self, *, fields: bytes = b"", flags: int = 0, body: bytes | None = None) -> None:
+        self.last_id += 2
+        self.receive(frame(HEADERS, END_HEADERS | flags, self.last_id, REQUEST + fields))
+        if body is not None:
+            self.receive(frame(DATA, END_STREAM, self.last_id, frame_message(body)))
+
+    def run(self, turns: int) -> None:
+        """So many turns of the connection, with what the loop has to do in between."""
+        for _ in range(turns):
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.calls.turn()
+            self.connection.next_turn()
+            self.connection.resume()
+
+    def lose(self) -> None:
+        async def lose() -> None:
+            self.connection.abandon()
+            self.calls.backlog.close()
+
+        self.loop.run_until_complete(lose())
+
+    def close(self) -> None:
+        self.lose()
+        self.loop.run_until_complete(self.calls.service.close())
+        self.loop.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(kind: Kind, handler: Callable[..., Any], **options: Any) -> Bench:
+        message = rpc_pb2.PutRequest
+        made.append(Bench(Method(PATH, kind, message, message, handler, **options)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+class TestWhatIsNotTaken:
+    """Answers to a client whose windows stay shut count from the moment that work begins."""
+
+    def unread(self, bench: Bench) -> int:
+        size = sum(len(part) for part in bench.connection.out)
+        return size + bench.connection.queued_bytes
+
+    @pytest.mark.parametrize("is_read", [True, False])
+    def test_large_answers_that_are_there_at_once(
+        self, bench: Callable[..., Bench], is_read: bool
+    ) -> None:
+        made = 0
+
+        def handler(request: object, call: Call) -> bytes:
+            nonlocal made
+            made += 1
+            return bytes(MIB)
+
+        one = bench(Kind.UNARY, handler, is_read=is_read)
+        for _ in range(500):
+            one.ask(body=b"")
+            one.run(1)
+
+        most = QUEUE_BYTES if is_read else FULL_BYTES
+        assert self.unread(one) <= most + 2 * MIB
+        assert made <= 500 + most // MIB
+        one.receive(frame(WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65_535).to_bytes(4, "big")))
+        for stream_id in range(1, 1001, 2):
+            one.receive(frame(WINDOW_UPDATE, 0, stream_id, (2**30).to_bytes(4, "big")))
+        while one.connection.streams:
+            one.run(1)
+            one.connection.out.clear()
+            one.connection.window = 2**31 - 1
+        assert one.calls.service.stats.methods[PATH].handled[0] == 500
+
+    def test_answers_in_slices(self, bench: Callable[..., Bench]) -> None:
+        async def make(progress: Progress) -> EncodedParts:
+            parts = []
+            for _ in range(10):
+                parts.append(bytes(MIB))
+                progress.add(MIB)
+                await progress.turn()
+            return EncodedParts(parts)
+
+        one = bench(Kind.UNARY, lambda request, call: Sliced(make))
+        for _ in range(500):
+            one.ask(body=b"")
+        one.run(300)
+
+        assert self.unread(one) <= QUEUE_BYTES * 5 // 4 + 11 * MIB
+        assert self.unread(one) >= QUEUE_BYTES
+
+    def test_transactions_that_read_and_wait_for_their_commit(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        waiting: list[HeldDeferred] = []
+
+        def handler(request: object, call: Call) -> HeldDeferred:
+            waiting.append(HeldDeferred(lambda result: bytes(MIB)))
+            waiting[-1].held_bytes = MIB
+            return waiting[-1]
+
+        one = bench(Kind.UNARY, handler)
+        for _ in range(500):
+            one.ask(body=b"")
+        one.run(10)
+
+        assert len(waiting) == FULL_BYTES // MIB
+        for each in waiting:
+            each.set_result(None)
+        assert self.unread(one) <= FULL_BYTES + MIB
+
+    def test_streams_of_large_answers(self, bench: Callable[..., Bench]) -> None:
+        async def handler(request: object, call: Call) -> AsyncIterator[bytes]:
+            for _ in range(100):
+                yield bytes(MIB)
+                await asyncio.sleep(0)
+
+        one = bench(Kind.SERVER_STREAM, handler)
+        for _ in range(500):
+            one.ask(body=b"")
+        one.run(100)
+
+        assert self.unread(one) <= QUEUE_BYTES + 9 * MIB
+        assert self.unread(one) >= QUEUE_BYTES
+
+    def test_small_answers_go_on_beside_large_ones(self, bench: Callable[..., Bench]) -> None:
+        def handler(request: rpc_pb2.PutRequest, call: Call) -> bytes:
+            return bytes(MIB) if request.key == b"large" else b"small"
+
+        one = bench(Kind.UNARY, handler, is_read=True)
+        for _ in range(100):
+            one.ask(body=rpc_pb2.PutRequest(key=b"large").SerializeToString())
+            one.run(2)
+        one.connection.out.clear()
+        one.ask(body=b"")
+        one.run(2)
+        for _ in range(2):  # one of them is the turn of a large answer
+            one.receive(frame(WINDOW_UPDATE, 0, 0, (100).to_bytes(4, "big")))
+
+        assert b"small" in b"".join(one.connection.out)
+
+    def test_a_connection_that_is_lost_leaves_nothing_behind(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        one = bench(Kind.UNARY, lambda request, call: Sliced(self.endless))
+        for _ in range(50):
+            one.ask(body=b"")
+        one.run(50)
+        one.lose()
+        one.run(2)
+
+        assert one.calls.backlog.making_bytes == 0
+        assert one.connection.queued_bytes == 0
+        assert one.connection.open_bytes == 0
+
+    async def endless(self, progress: Progress) -> EncodedParts:
+        while True:
+            progress.add(MIB)
+            await progress.turn()
+
+
+class TestWhatIsSentAhead:
+    def test_streams_that_are_open_are_bounded_in_bytes(self, bench: Callable[..., Bench]) -> None:
+        one = bench(Kind.UNARY, lambda request, call: b"")
+        one.connection._limits.open_bytes = MIB
+        large = encode_fields([(b"x-large", b"v" * 10_000)])[1:]
+        for _ in range(1000):
+            one.ask(fields=large)
+
+        assert one.connection.open_bytes < MIB + 20_000
+        kinds = [part[3] for part in one.connection.out]
+        assert kinds.count(RST_STREAM) == 1000 - len(one.connection.streams)
+
+    @pytest.mark.parametrize("kind", [Kind.UNARY, Kind.BIDI, Kind.SERVER_STREAM])
+    def test_halves_of_messages_are_bounded(self, bench: Callable[..., Bench], kind: Kind) -> None:
+        """Only the oldest of many gets window beyond the hoard; the others do not go on."""
+
+        async def handler(requests: object, call: Call) -> AsyncIterator[bytes]:
+            async for _ in requests:  # type: ignore[attr-defined]
+                yield b""
+
+        session = None if kind is Kind.SERVER_STREAM else lambda call, on_ready: Echo(on_ready)
+        one = bench(kind, handler, session=session if kind is Kind.BIDI else None)
+        piece = frame_message(bytes(MIB))[:16_000]
+        credited = 0
+        for _ in range(600):
+            one.ask()
+            one.receive(frame(DATA, 0, one.last_id, piece))
+            for _ in range(15):
+                one.receive(frame(DATA, 0, one.last_id, piece[5:]))
+            credited += sum(
+                part[3] == WINDOW_UPDATE and part[5:9] != bytes(4) for part in one.connection.out
+            )
+            one.connection.out.clear()
+
+        assert credited < 2 * HOARD_BYTES // (Limits.stream_window_bytes // 2)
+        assert not one.connection.is_closed
+        for _ in range(100):
+            one.ask()
+            one.receive(frame(DATA, 0, one.last_id, piece))
+            for _ in range(15):
+                one.receive(frame(DATA, 0, one.last_id, piece[5:]))
+        assert one.connection.is_closed
+
+    def test_a_session_is_fed_no_faster_than_it_is_pulled(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        made: list[Echo] = []
+
+        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+            made.append(Echo(on_ready))
+            return made[-1]
+
+        one = bench(Kind.BIDI, print, session=session)
+        one.ask()
+        for _ in range(10):
+            one.receive(frame(DATA, 0, 1, frame_message(b"") * 3000))
+
+        assert made[0].answers == 256
+        for stream_id in (0, 1):
+            one.receive(frame(WINDOW_UPDATE, 0, stream_id, (2**30).to_bytes(4, "big")))
+        one.run(1000)
+        assert one.calls.service.stats.methods[PATH].sent == 30_000
+        assert one.calls.service.stats.methods[PATH].received == 30_000
+
+
+class TestGzip:
+    GZIP = encode_fields([(b"grpc-encoding", b"gzip")])[1:]
+    BOMB = frame_message(rpc_pb2.PutRequest(value=bytes(MIB - 100)).SerializeToString())
+
+    @pytest.fixture
+    def unpacked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        sizes: list[int] = []
+        plain = MessageReader.plain
+
+        def counted(self: MessageReader, flag: int, message: bytes) -> bytes:
+            sizes.append(len(unpacked := plain(self, flag, message)))
+            return unpacked
+
+        monkeypatch.setattr(MessageReader, "plain", counted)
+        return sizes
+
+    def bomb(self) -> bytes:
+        packer = zlib.compressobj(wbits=31)
+        packed = packer.compress(self.BOMB[5:]) + packer.flush()
+        return pack_prefix(1, len(packed)) + packed
+
+    def test_calls_are_unpacked_in_turns(
+        self, bench: Callable[..., Bench], unpacked: list[int]
+    ) -> None:
+        one = bench(Kind.UNARY, lambda request, call: b"")
+        for _ in range(20):
+            one.ask(fields=self.GZIP)
+            one.receive(frame(DATA, END_STREAM, one.last_id, self.bomb()))
+
+        assert sum(unpacked) <= 2 * MIB
+        one.run(1)
+        assert sum(unpacked) <= 4 * MIB
+        one.run(40)
+        assert one.calls.service.stats.methods[PATH].handled[0] == 20
+
+    def test_messages_of_a_stream_are_unpacked_in_turns(
+        self, bench: Callable[..., Bench], unpacked: list[int]
+    ) -> None:
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        one.ask(fields=self.GZIP)
+        one.receive(frame(DATA, 0, 1, self.bomb() * 10))
+
+        assert sum(unpacked) <= 2 * MIB
+        one.run(1)
+        assert sum(unpacked) <= 4 * MIB
+        one.run(40)
+        assert one.calls.service.stats.methods[PATH].sent == 10
+
+    def test_packing_answers_takes_turns_and_large_ones_are_sent_as_they_are(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        made = 0
+
+        def handler(request: rpc_pb2.PutRequest, call: Call) -> bytes:
+            nonlocal made
+            made += 1
+            return bytes(60_000) if request.key else bytes(MIB)
+
+        one = bench(Kind.UNARY, handler)
+        for _ in range(20):
+            one.ask(fields=self.GZIP, body=b"\x0a\x01k")
+
+        assert made < 5
+        one.run(40)
+        assert made == 20
+        one.connection.out.clear()
+        one.ask(fields=self.GZIP, body=b"")
+        assert any(part[:5] == pack_prefix(0, MIB) for part in one.connection.out)

@@ -58,7 +58,7 @@ class Echo:
         return Head([*meaning.fields, (self.varying, value)])
 
     def whole(self, stream_id: int, head: Head, body: bytes) -> None:
-        stream = self.connection.open(stream_id)
+        stream = self.connection.open(stream_id, head)
         self.begin(stream, head)
         self.data(stream, body, is_end=True)
 

@@ -127,6 +127,8 @@ class Connection(Sending, Generic[H]):
         self._sink = sink
         self._headers: HeaderBlocks[H] = HeaderBlocks(sink, limits.max_header_list_bytes)
         self.streams: dict[int, Stream] = {}
+        self.open_bytes = 0
+        """Of the objects of `streams`, and of what they keep of their heads."""
         self.last_id = 0
         self.is_closed = False
         """Nothing is received any more; what is in `out` is the end."""
@@ -211,6 +213,7 @@ class Connection(Sending, Generic[H]):
                     and self._block is None
                     and self._has_settings
                     and len(self.streams) + len(arriving) < self._limits.max_streams
+                    and self.open_bytes < self._limits.open_bytes
                 ):
                     if stream_id != self.last_id + 2:
                         self._note_skipped(stream_id)
@@ -266,7 +269,7 @@ class Connection(Sending, Generic[H]):
         arriving = list(self._arriving.items())
         self._arriving.clear()
         for stream_id, head in arriving:
-            stream = self.open(stream_id, is_remote_closed=False)
+            stream = self.open(stream_id, head, is_remote_closed=False)
             stream.content_length = head.content_length
             self._sink.begin(stream, head)
 
@@ -388,9 +391,10 @@ class Connection(Sending, Generic[H]):
             head = self._headers.request(block)
         if is_faulty:
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
-        if len(self.streams) >= self._limits.max_streams:
+        limits = self._limits
+        if len(self.streams) >= limits.max_streams or self.open_bytes >= limits.open_bytes:
             raise StreamFault(ErrorCode.REFUSED_STREAM, "too many streams")
-        stream = self.open(stream_id, is_remote_closed=False)
+        stream = self.open(stream_id, head, is_remote_closed=False)
         stream.content_length = head.content_length
         if is_end:
             self._ended(stream)
@@ -541,10 +545,14 @@ class Connection(Sending, Generic[H]):
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def open(self, stream_id: int, *, is_remote_closed: bool = True) -> Stream:
+    def open(self, stream_id: int, head: H, *, is_remote_closed: bool = True) -> Stream:
         """The Stream of a request that `sink.whole` was given, for an answer that comes later."""
-        stream = Stream(stream_id, self.initial_window, self._limits.stream_window_bytes)
+        limits = self._limits
+        stream = Stream(stream_id, self.initial_window, limits.stream_window_bytes)
         stream.is_remote_closed = is_remote_closed
+        # Of what remembering a head takes, a stream has the part that its handler sees.
+        stream.open_bytes = limits.stream_bytes + 3 * head.kept_bytes // 4
+        self.open_bytes += stream.open_bytes
         self.streams[stream_id] = stream
         return stream
 
@@ -578,7 +586,8 @@ class Connection(Sending, Generic[H]):
     def forget(self, stream: Stream, *, is_reset: bool = False) -> None:
         """The stream is closed; what was queued on it is dropped. The sink hears of a reset."""
         stream.is_closed = True
-        self.streams.pop(stream.id, None)
+        if self.streams.pop(stream.id, None) is not None:
+            self.open_bytes -= stream.open_bytes
         if stream.queue:
             self.queued_bytes -= stream.queued_bytes
             stream.queued_bytes = 0

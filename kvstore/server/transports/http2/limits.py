@@ -10,6 +10,10 @@ class Limits:
 
     max_streams = 2**32 - 1
     """Open at a time on a connection."""
+    open_bytes = 256 << 20
+    """Of the objects of open streams, each with `stream_bytes` and what its head keeps."""
+    stream_bytes = 1024
+    """What a stream takes, and its call."""
     max_header_list_bytes = 1 << 20
     """Of one request, also of its encoded block; as Go's servers have it."""
     max_header_frames = 1024

@@ -21,6 +21,7 @@ class Stream:
         "id",
         "is_closed",
         "is_remote_closed",
+        "open_bytes",
         "queue",
         "queued_bytes",
         "received_bytes",
@@ -42,6 +43,8 @@ class Stream:
         self.is_closed = False
         self.queue: deque[memoryview] | None = None  # a deque costs as much as all else here
         self.queued_bytes = 0
+        self.open_bytes = 0
+        """What it counts among the open streams."""
         self.end: bytes | None = None
         self.call: Any = None
         """What the sink keeps of the stream."""

@@ -8,8 +8,8 @@ large, so that a client who leaves large answers lying still has his events and 
     unary calls         run                  run; a read that turns out       wait
                                              large is put off, and run again
     streams of events   are pulled           are pulled                       wait
-    answers in slices,  made, SLICED_AT_ONCE only the oldest, and not         wait
-    chunks of a stream  at a time            while that much is finished
+    answers in slices,  made, SLICED_AT_ONCE wait; the oldest only while much wait
+    chunks of a stream  at a time            of this is finished
 
 A turn of the connection makes `Limits.room_bytes` of answers, then it is the turn of others.
 """
@@ -147,7 +147,8 @@ class Backlog:
     def may_go_on(self, making: Making) -> bool:
         queued_bytes = self._calls.connection.queued_bytes
         return queued_bytes < QUEUE_BYTES or (
-            next(iter(self._makings)) is making and queued_bytes - self.making_bytes < QUEUE_BYTES
+            next(iter(self._makings)) is making
+            and queued_bytes - self.making_bytes < QUEUE_BYTES // 4
         )
 
     # -- turns -----------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class Calls:
             elif type(response) is not Deferred and isinstance(response, Message):
                 answer = response.SerializeToString()
             else:
-                UnaryCall(self, connection.open(stream_id), head, began).wait_for(response)
+                UnaryCall(self, connection.open(stream_id, head), head, began).wait_for(response)
                 return
         except Exception as error:
             status = status_for(head, error)
@@ -279,7 +279,9 @@ class Calls:
     def _stream_of(self, stream_id: int, head: CallHead) -> UnaryCall:
         if head.stats is not None:
             head.stats.started += 1
-        return UnaryCall(self, self.connection.open(stream_id), head, self.service.loop.time())
+        return UnaryCall(
+            self, self.connection.open(stream_id, head), head, self.service.loop.time()
+        )
 
     def _answer(self, stream_id: int, head: CallHead, answer: bytes) -> None:
         connection = self.connection
@@ -298,6 +300,6 @@ class Calls:
             if head.stats is not None:
                 head.stats.sent += 1
         else:
-            self.respond(connection.open(stream_id), head, answer)
+            self.respond(connection.open(stream_id, head), head, answer)
             if connection.queued_bytes >= QUEUE_BYTES:
                 self.backlog.is_waiting = True
