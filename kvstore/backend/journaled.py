@@ -112,21 +112,23 @@ class JournaledBackend:
         snapshot.close()
         mark = unpack_mark(row)
         if old_row is not None or mark is None:
-            old = replay(self._disk, unpack_old_mark(old_row), FORMAT_2)
-            if old_row is not None:
-                mark = self._take_over(_stretch_of(old))
+            old_mark = unpack_old_mark(old_row)
+            old = replay(self._disk, old_mark, FORMAT_2)
+            if old_mark is not None:
+                mark = Mark(old_mark.journal_id, old.last.sequence, 0, 0, False)
+                self._take_over(_stretch_of(old), mark)
         remove_segments(self._disk)
         return mark
 
-    def _take_over(self, stretch: Stretch) -> Mark:
+    def _take_over(self, stretch: Stretch, mark: Mark) -> None:
         """What only a journal of format 2 has goes to LMDB, with a closed mark of this format."""
-        mark, merged = Mark(os.urandom(16), 0, 0, 0, False), stretch.merged()
+        merged = stretch.merged()
         puts = [*merged.puts, pack_mark(mark)]
         deletes = [*merged.deletes, (Table.META, OLD_MARK_KEY)]
         while True:
             try:
                 self._lmdb.move(merged.appends, puts, deletes, lambda: None)
-                return mark
+                return
             except MapFull:
                 self._lmdb.grow()
             except (BackendError, CommitUncertain) as error:

@@ -650,7 +650,7 @@ class Engine:
                     change.prev = record
 
     def _checked_records(self, packed: Sequence[int]) -> Sequence[bytes | CorruptStore]:
-        """Records, or what is wrong with them: nothing may be raised while a commit is published."""
+        """Records, or what is wrong with them: publishing a commit may not raise."""
         try:
             return self.records(packed) if self._records else self._reader.get_checked(packed)
         except CorruptStore:

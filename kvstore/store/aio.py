@@ -32,7 +32,7 @@ from kvstore.errors import (
     WriteRefused,
 )
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
-from kvstore.store.committer import Committer, Outcome, commit_once, grow_map, show
+from kvstore.store.committer import Committer, Outcome, commit_once, grow_map, show, take_back
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.gathering import Gathering
 from kvstore.store.interface import Waiter
@@ -453,11 +453,7 @@ class LoopStore:
                     else:
                         future.set_result(result)
             self._after_commit()
-        elif outcome.is_clean:
-            log.error(
-                "a commit was refused and everything not durable is taken back: %s", outcome.error
-            )
-            self._engine.rollback(self._options.clock())
+        elif (outcome := take_back(self._engine, outcome, self._options.clock())).is_clean:
             self._reject(outcome.refusal)
             self._after_commit()
         else:

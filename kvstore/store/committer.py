@@ -7,6 +7,7 @@ neither: then what is on disk is unknown and the store must not write any more.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from kvstore.backend.interface import Backend, BackendFull, BackendRefused, MapFull
-from kvstore.core.engine import Batch
+from kvstore.core.engine import Batch, Engine
 from kvstore.errors import NoSpace, StateError, WriteRefused
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.rows import to_write_batch
@@ -23,7 +24,10 @@ from kvstore.store.rows import to_write_batch
 if TYPE_CHECKING:
     import asyncio  # a store for threads commits with this module, and does not pay for a loop
 
-__all__ = ["Committer", "Outcome", "commit_once", "grow_map", "show"]
+__all__ = ["Committer", "Outcome", "commit_once", "grow_map", "show", "take_back"]
+
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -81,6 +85,19 @@ def grow_map(backend: Backend, reader: SnapshotReader) -> Outcome:
     except Exception as error:
         return Outcome(error)
     return Outcome()
+
+
+def take_back(engine: Engine, outcome: Outcome, now: float) -> Outcome:
+    """Roll back after a clean failure. It is clean no more if what to go back to cannot be read."""
+    if outcome.is_clean:
+        log.error(
+            "a commit was refused and everything not durable is taken back: %s", outcome.error
+        )
+        try:
+            engine.rollback(now)
+        except Exception as error:
+            return Outcome(error)
+    return outcome
 
 
 class Committer:

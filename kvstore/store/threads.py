@@ -22,7 +22,7 @@ from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import KeyNotFound, StateError, StoreClosed, StoreError, StoreFailed
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S
-from kvstore.store.committer import Outcome, commit_once, grow_map, show
+from kvstore.store.committer import Outcome, commit_once, grow_map, show, take_back
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
@@ -291,15 +291,11 @@ class ThreadStore:
             waiters, durable = self._waiters, self._engine.durable_sequence
             while waiters and waiters[0].sequence <= durable:
                 waiters.popleft().is_done = True
-        elif outcome.is_clean:
-            log.error(
-                "a commit was refused and everything not durable is taken back: %s", outcome.error
-            )
-            self._engine.rollback(self._options.clock())
+        elif (outcome := take_back(self._engine, outcome, self._options.clock())).is_clean:
             for waiter in self._waiters:
                 waiter.error, waiter.is_done = outcome.refusal, True
             self._waiters.clear()
-        else:
+        elif outcome.error is not None:
             self._fail(outcome.error)
 
     def _check_open(self) -> None:

@@ -17,6 +17,7 @@ from kvstore.backend.journal.segment import CURRENT
 from kvstore.backend.journaled import JournaledBackend
 from kvstore.backend.lmdb import DATA_FILE, LmdbBackend
 from tests.backend.commits import State, commits, dump, key, states_of
+from tests.store.test_stored_formats import unpacked
 from tests.support.power_cut import CutDisk, CutLmdb, Files, Image
 
 JOURNAL = "kvstore.backend.journal.journal"
@@ -106,10 +107,17 @@ def dump_of(directory: Path) -> State:
 
 
 class World:
-    def __init__(self, home: Path, seed: int, batches: list[WriteBatch] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        seed: int = 1,
+        *,
+        batches: list[WriteBatch] | None = None,
+        states: list[State] | None = None,
+    ) -> None:
         self._home = home
         self._batches = batches or commits(60, seed, sizes=(5, 300, 2500, 9000))
-        self._states = states_of(self._batches)
+        self._states = states or states_of(self._batches)
         self.opened = 0
         self.seen: set[Image] = set()
         """By `recover`."""
@@ -171,7 +179,7 @@ class TestPowerCut:
         self, home: Path
     ) -> None:
         """Segments 1 with entries, 2 empty, 3 torn: 3 must go for good before 2 does."""
-        world = World(home, 1, batches=[record(1, 100), record(2, 100), record(3, 9000)])
+        world = World(home, batches=[record(1, 100), record(2, 100), record(3, 9000)])
         first = world.live(EMPTY, {0}, count=3)
         three = [
             (image, numbers)
@@ -183,6 +191,22 @@ class TestPowerCut:
         assert max(world.recover(*each) for each in torn) >= 3
         assert [1, 2] in map(live_numbers, world.seen)
         assert [1, 3] not in map(live_numbers, world.seen)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["format-2", "format-2-closed"])
+    def test_a_journal_of_format_2_is_taken_over_whole(self, home: Path, name: str) -> None:
+        """However often power goes meanwhile, all of it is in LMDB at the end."""
+        directory = unpacked(name, home / name)
+        image = Image(
+            tuple((path.name, path.read_bytes()) for path in sorted(directory.glob("*-0*"))),
+            (directory / DATA_FILE).read_bytes(),
+        )
+        backend = JournaledBackend(directory, background=False)
+        world = World(home, states=[dump(backend)])
+        backend.close()
+        assert world.recover(image, {0}) >= 2
+        assert any(name.startswith("journal-") for name, _ in image.files)
+        print(f"{world.opened} openings")
 
 
 def record(number: int, size: int) -> WriteBatch:

@@ -1,9 +1,9 @@
 """The child of a full-disk test: write until there is no room, then go on when there is.
 
-    filler.py DIRECTORY limit|ballast
+    filler.py DIRECTORY limit|ballast|descriptors
 
 Either the kernel limits the size of files, or DIRECTORY is on a small disk, a part of which a file
-takes away. Prints one JSON object: how many puts were answered, what refused the next one, whether
+takes away, or no file can be opened any more. Prints one JSON object: what refused a put, whether
 reading still worked then, whether a put went through when there was room again, and what is wrong
 with the store after it was closed and opened again.
 """
@@ -11,6 +11,7 @@ with the store after it was closed and opened again.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -34,7 +35,7 @@ def put(store: ThreadStore, key: bytes, value: bytes) -> int:
 class Limit:
     """No file may be larger."""
 
-    def __init__(self, directory: Path) -> None:
+    def impose(self, directory: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         _, self.hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, self.hard))
@@ -46,7 +47,7 @@ class Limit:
 class Ballast:
     """A file in the way."""
 
-    def __init__(self, directory: Path) -> None:
+    def impose(self, directory: Path) -> None:
         self.file = directory / "ballast"
         self.file.write_bytes(bytes(LIMIT_BYTES))
 
@@ -54,9 +55,30 @@ class Ballast:
         self.file.unlink()
 
 
-def main(directory: Path, shortage: Limit | Ballast) -> None:
+class Descriptors:
+    """As many files are open as may be."""
+
+    def impose(self, directory: Path) -> None:
+        self.soft, self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        first_free = os.open(os.devnull, os.O_RDONLY)
+        os.close(first_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, self.hard))
+
+    def lift(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.soft, self.hard))
+
+
+SHORTAGES: dict[str, type[Limit | Ballast | Descriptors]] = {
+    "limit": Limit,
+    "ballast": Ballast,
+    "descriptors": Descriptors,
+}
+
+
+def main(directory: Path, shortage: Limit | Ballast | Descriptors) -> None:
     data = directory / "data"
     store = ThreadStore.open(open_backend(data))
+    shortage.impose(directory)
     stored, refused = 0, ""
     while not refused:
         try:
@@ -83,5 +105,4 @@ def main(directory: Path, shortage: Limit | Ballast) -> None:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    main(path, Limit(path) if sys.argv[2] == "limit" else Ballast(path))
+    main(Path(sys.argv[1]), SHORTAGES[sys.argv[2]]())

@@ -227,6 +227,11 @@ class TestRealFullDisk:
         assert fill(command, tmp_path, "ballast") == ["NoSpace", True, True, []]
 
 
+class TestNoDescriptors:
+    def test_writing_goes_on_when_files_can_be_opened_again(self, tmp_path: Path) -> None:
+        assert fill([], tmp_path, "descriptors") == ["WriteRefused", True, True, []]
+
+
 def fill(prefix: list[str], directory: Path, shortage: str) -> list[object]:
     """What the filler found: refused by, readable, goes on, wrong."""
     child = subprocess.run(

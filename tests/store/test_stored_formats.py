@@ -11,6 +11,7 @@ import pytest
 from kvstore.backend import open_backend
 from kvstore.store.checker import check_directory
 from kvstore.store.threads import ThreadStore
+from kvstore.store.upgrade import FORMAT
 from kvstore.types import PutOp, Txn
 from tests.store.formats.content import content_of
 
@@ -47,4 +48,4 @@ class TestStoredFormat:
 
 
 def test_each_format_has_its_directory() -> None:
-    assert {"format-1", "format-2", "format-2-closed"} <= set(STORED)
+    assert {f"format-{number}" for number in range(1, FORMAT + 1)} <= set(STORED)

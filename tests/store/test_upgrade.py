@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import msgpack
 import pytest
@@ -13,14 +15,16 @@ from kvstore.backend import MEMORY, open_backend
 from kvstore.backend.interface import Backend, BackendFull, MapFull, Table, WriteBatch
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.core.mvcc.record import encode
-from kvstore.errors import CorruptStore, OpenError
+from kvstore.errors import CorruptStore, OpenError, StoreFailed
 from kvstore.keys import ALL_KEYS
+from kvstore.store.aio import LoopStore
 from kvstore.store.checker import check_directory
 from kvstore.store.threads import ThreadStore
 from kvstore.store.upgrade import FORMAT
 from kvstore.types import PutOp, Txn, WatchCreate
 from tests.store.formats.content import content_of
 from tests.store.test_stored_formats import FORMATS, unpacked
+from tests.support.faulty_backend import Fault, FaultyBackend
 
 
 def direct(path: Path, *puts: tuple[Table, bytes, bytes]) -> None:
@@ -225,3 +229,21 @@ class TestDamage:
         assert kv is not None
         assert kv.value == b"new"
         store.close()
+
+    def test_a_refused_write_over_a_damaged_record_fails_the_store_and_is_answered(self) -> None:
+        """What to go back to cannot be read."""
+
+        async def test() -> None:
+            memory = open_backend(MEMORY)
+            backend = FaultyBackend(memory)
+            store = await LoopStore.open(backend)
+            await store.txn(Txn(success=(PutOp(b"k0", b"value"),)))
+            key, record = next(memory.snapshot().rows(Table.LOG))
+            memory.rewrite(WriteBatch(puts=[(Table.LOG, key, record[:-6] + b"VA" + record[-4:])]))
+            backend.fail(Fault.FULL)
+            with pytest.raises(StoreFailed, match="is damaged"):
+                await asyncio.wait_for(store.txn(Txn(success=(PutOp(b"k0", b"new"),))), 5)
+            await store.close()
+
+        with patch("kvstore.store.start.VERIFY", False):
+            asyncio.run(test())

@@ -2,8 +2,8 @@
 
     write.py DIRECTORY [close]
 
-Run once for each format, by the last code that wrote it (a worktree of that time on PYTHONPATH);
-the directory is then packed beside this file as `format-N.tar.gz`:
+Run once for each format, by code that wrote it at its time (a worktree of then on PYTHONPATH); the
+directory is then packed beside this file as `format-N.tar.gz`:
 
     tar --sort=name --mtime=@0 --owner=0 --group=0 -C DIRECTORY -czf format-N.tar.gz .
 
