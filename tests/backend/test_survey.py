@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from kvstore.backend.interface import MapFull, Table, WriteBatch
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.backend.pages import PageDamage, PageFile
 from kvstore.backend.survey import glance, survey
+from kvstore.errors import CorruptStore
 from tests.backend.commits import key
 
 PAGE = 4096
@@ -167,6 +169,47 @@ class TestDamaged:
             if key_bytes == 8 and size % 8 == 0 and size > 8:  # a row of free pages
                 write(file, at + row + 24, root.to_bytes(8, "little"))
         assert any("counted as free" in each for each in look(file))
+
+
+class TestHowCloselyAnOpeningLooks:
+    @pytest.fixture
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+        """Files that were looked at in full."""
+        seen: list[Path] = []
+
+        def record(file: Path) -> list[str]:
+            seen.append(file)
+            return survey(file)
+
+        monkeypatch.setattr("kvstore.backend.lmdb.survey", record)
+        return seen
+
+    def test_at_every_row_only_after_an_end_without_closing(
+        self, file: Path, looks: list[Path], tmp_path: Path
+    ) -> None:
+        backend = LmdbBackend(file.parent)
+        assert looks == []
+        copy = tmp_path / "copy"
+        shutil.copytree(file.parent, copy, ignore=shutil.ignore_patterns("copy"))
+        backend.close()
+        LmdbBackend(copy).close()
+        assert looks == [copy / "data.lmdb"]
+        LmdbBackend(copy).close()
+        LmdbBackend(file.parent).close()
+        assert looks == [copy / "data.lmdb"]
+
+    def test_as_closely_again_until_it_is_sound(self, file: Path, looks: list[Path]) -> None:
+        whole = file.read_bytes()
+        write(file, _reachable_leaves(file)[3], bytes(PAGE))
+        (file.parent / "LOCK").write_text("1234")
+        for _ in range(2):
+            with pytest.raises(CorruptStore, match="holds nothing but zeros"):
+                LmdbBackend(file.parent)
+        assert len(looks) == 2
+        file.write_bytes(whole)
+        for _ in range(2):
+            LmdbBackend(file.parent).close()
+        assert len(looks) == 3
 
 
 def _reachable_leaves(file: Path) -> list[int]:
