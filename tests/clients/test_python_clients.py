@@ -78,7 +78,10 @@ def outcomes_of_both(client: str, pair: Pair) -> tuple[dict[str, str], dict[str,
 
 
 CHECKS = [(client, check) for client, script in SCRIPTS.items() for check in names(script)]
-MISSING = {"alarms", "defragment", "hashing", "snapshot"}
+MISSING = {
+    ("etcd3", "alarms"),  # it raises one
+    *((client, check) for client in SCRIPTS for check in ("defragment", "hashing", "snapshot")),
+}
 
 
 @pytest.mark.parametrize(("client", "check"), CHECKS)
@@ -88,7 +91,7 @@ def test_a_real_etcd_passes(pair: Pair, client: str, check: str) -> None:
 
 @pytest.mark.parametrize(
     ("client", "check"),
-    [pytest.param(*c, marks=[NOT_SERVED] if c[1] in MISSING else []) for c in CHECKS],
+    [pytest.param(*c, marks=[NOT_SERVED] if c in MISSING else []) for c in CHECKS],
 )
 def test_ours_passes(pair: Pair, client: str, check: str) -> None:
     assert outcomes_of_both(client, pair)[1][check] == f"ok {check}"
