@@ -26,7 +26,7 @@ def test_short_and_long_have_every_second_turn() -> None:
     for at in range(10, 15):
         line.join(stream(at, 100))
 
-    assert [10, 0, 11, 1, 12, 2, 13, 14] == order(line)
+    assert order(line) == [10, 0, 11, 1, 12, 2, 13, 14]
 
 
 def test_a_stream_stands_once_and_is_long_when_it_has_become_so() -> None:
@@ -39,7 +39,7 @@ def test_a_stream_stands_once_and_is_long_when_it_has_become_so() -> None:
     line.join(one)
     line.join(stream(3, 10))
 
-    assert [3, 1] == order(line)
+    assert order(line) == [3, 1]
 
 
 def test_who_leaves_is_not_served() -> None:
