@@ -153,8 +153,10 @@ def test_a_call_that_is_reset_before_it_begins_leaves_no_coroutine(
 class Bench:
     """A connection and its calls, with no socket: what is sent is taken, or is not."""
 
-    def __init__(self, method: Method) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, method: Method, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """A `loop` that is given is closed by whoever gave it."""
+        self.loop = loop or asyncio.new_event_loop()
+        self._owns_loop = loop is None
         methods = {PATH: method}
         service = Service(
             methods,
@@ -199,7 +201,8 @@ class Bench:
     def close(self) -> None:
         self.lose()
         self.loop.run_until_complete(self.calls.service.close())
-        self.loop.close()
+        if self._owns_loop:
+            self.loop.close()
 
 
 @pytest.fixture
@@ -281,7 +284,8 @@ class TestWhatIsNotTaken:
         one = bench(Kind.UNARY, handler)
         for _ in range(500):
             one.ask(body=b"")
-        one.run(10)
+        assert len(waiting) == 1  # others have their turn first
+        one.run(500)
 
         assert len(waiting) == FULL_BYTES // MIB
         for each in waiting:

@@ -102,6 +102,8 @@ class Backlog:
         """Count `size` bytes of an answer that has to wait; the result is called at its end."""
         connection = self._calls.connection
         connection.queued_bytes += size
+        connection.room_bytes -= size
+        self.is_waiting = self.is_waiting or connection.queued_bytes >= QUEUE_BYTES
 
         def release() -> None:
             connection.queued_bytes -= size
