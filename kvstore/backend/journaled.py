@@ -103,7 +103,10 @@ class JournaledBackend:
         self._pending_bytes = stretch.size_bytes
         self._last_append = stretch.keys[-1] if stretch.keys else self._lmdb.last_append()
         if self._journal is not None:
-            self._begin(self._new_checkpointer())
+            try:
+                self._begin(self._new_checkpointer())
+            except BackendRefused as error:
+                raise OpenError(str(error)) from error
 
     def _read_mark(self) -> Mark | None:
         """With a journal of format 2 taken over. Raises CorruptStore, OpenError, OSError."""

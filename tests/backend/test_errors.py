@@ -44,6 +44,8 @@ TABLE = [
     ("make a segment", "close segment", *HARMLESS),
     *(("use a spare", call, *REFUSED) for call in USE),
     ("use a spare", "close segment", *HARMLESS),
+    *(("pass over a segment", call, *REFUSED) for call in MAKE),
+    ("pass over a segment", "close segment", *HARMLESS),
     # Also the calls that make the next segment meanwhile.
     *(("release segments", call, *HARMLESS) for call in sorted({*RELEASE, *MAKE})),
     *(("recover", call, *["not opened"] * 3) for call in RECOVER),
@@ -53,7 +55,7 @@ TABLE = [
 ROWS = [
     (when, call, error, at_eio if error == EIO else no_room if error in NO_ROOM else other)
     for when, call, at_eio, no_room, other in TABLE
-    for error in ERRORS
+    for error in (ERRORS if when != "pass over a segment" else (EIO, ENOSPC, EMFILE))
 ]
 
 
@@ -113,6 +115,11 @@ def make_a_segment(store: Store) -> str:
     return store.commit(LARGE)
 
 
+def pass_over_a_segment(store: Store) -> str:
+    """The next one is there, and too small for the commit."""
+    return store.commit(5 * LARGE)
+
+
 def release_segments(store: Store) -> str:
     store.backend.checkpoint()
     return store.commit()
@@ -135,6 +142,7 @@ ACTIONS: dict[str, Callable[[Store], str]] = {
     "write an entry": write_an_entry,
     "make a segment": make_a_segment,
     "use a spare": make_a_segment,
+    "pass over a segment": pass_over_a_segment,
     "release segments": release_segments,
     "recover": recover,
 }
@@ -170,6 +178,8 @@ def prepare(store: Store, when: str) -> None:
         store.fill()
         assert journal._spares
         assert not journal.is_prepared
+    if when == "pass over a segment":
+        journal.prepare()
     if when == "recover":
         store.backend.checkpoint()
         assert store.commit(LARGE) == "done"

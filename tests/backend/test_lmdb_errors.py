@@ -18,7 +18,7 @@ from kvstore.backend.interface import (
 )
 from kvstore.backend.journaled import JournaledBackend
 from kvstore.backend.lmdb import LmdbBackend
-from kvstore.errors import StoreFailed, WriteRefused
+from kvstore.errors import OpenError, StoreFailed, WriteRefused
 from kvstore.store.threads import ThreadStore
 from kvstore.types import PutOp, Txn
 from tests.backend.commits import dump, key
@@ -139,6 +139,37 @@ class TestTheRest:
         backend.commit(record(number + 1))
         assert records_of(tmp_path / "a") == number + 1
         backend.close()
+
+    def test_without_memory_or_threads_a_commit_is_refused_and_the_next_goes_through(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = JournaledBackend(tmp_path / "a")
+        with monkeypatch.context() as patched:
+            patched.setattr("threading.Thread.start", no_thread)
+            with pytest.raises(BackendRefused):
+                backend.commit(record(1))
+        backend.commit(record(1))
+        for name in ("journaled.encode_body", "journal.journal.seal"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"kvstore.backend.{name}", no_room_in_memory)
+                with pytest.raises(BackendRefused):
+                    backend.commit(record(2))
+        backend.commit(record(2))
+        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("spare-*"))
+        with monkeypatch.context() as patched:
+            patched.setattr("threading.Thread.start", no_thread)
+            with pytest.raises(OpenError):
+                JournaledBackend(tmp_path / "b")
+        assert records_of(tmp_path / "b") == 2
+        backend.close()
+
+
+def no_thread(self: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def no_room_in_memory(*args: object) -> None:
+    raise MemoryError
 
 
 def fill_map(backend: JournaledBackend) -> int:

@@ -21,7 +21,7 @@ class FailingOs:
     def __init__(self) -> None:
         self.made: list[str] = []
         self._error, self._calls, self._part = 0, frozenset[str](), 0
-        self._paths: dict[int, Path] = {}
+        self._paths: dict[int, str | Path] = {}
 
     def fail(self, *calls: str, error: int = 0, part: int = 0) -> None:
         """Each such call from now on; without arguments none."""
@@ -31,7 +31,7 @@ class FailingOs:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
-    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+    def open(self, path: str | Path, flags: int, mode: int = 0o777) -> int:
         self._check("open", path)
         file = os.open(path, flags, mode)
         self._paths[file] = path
@@ -61,33 +61,34 @@ class FailingOs:
         self._check("posix_fallocate", self._paths[file])
         os.posix_fallocate(file, at, size)
 
-    def rename(self, path: Path, new_path: Path) -> None:
+    def rename(self, path: str | Path, new_path: str | Path) -> None:
         self._check("rename", path)
         os.rename(path, new_path)
         for file, known in self._paths.items():
             if known == path:
                 self._paths[file] = new_path
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: str | Path) -> None:
         self._check("unlink", path)
         os.unlink(path)
 
-    def stat(self, path: Path) -> os.stat_result:
+    def stat(self, path: str | Path) -> os.stat_result:
         self._check("stat", path)
         return os.stat(path)
 
-    def listdir(self, path: Path) -> list[str]:
+    def listdir(self, path: str | Path) -> list[str]:
         self._check("listdir", path)
         return os.listdir(path)
 
-    def _check(self, function: str, path: Path) -> None:
+    def _check(self, function: str, path: str | Path) -> None:
         call = f"{function} {_kind(path)}"
         self.made.append(call)
         if call in self._calls:
             raise OSError(self._error, os.strerror(self._error))
 
 
-def _kind(path: Path) -> str:
+def _kind(where: str | Path) -> str:
+    path = Path(where)
     for kind in ("spare", "segment"):
         if path.name.startswith(kind):
             return kind
