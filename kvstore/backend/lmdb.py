@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -115,7 +114,6 @@ class LmdbBackend:
         finally:
             if not hasattr(self, "_env"):
                 self._lock.release(is_clean=False)
-        _live.add(self)
 
     def __repr__(self) -> str:
         return f"LmdbBackend({self._dir!r}, fsync={self._fsync}, map={self._map_size_bytes})"
@@ -191,6 +189,11 @@ class LmdbBackend:
         except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as error:
             raise damaged(f"{file} is not a usable LMDB file: {error}", self._dir) from error
         except lmdb.Error as error:
+            if "already open in this process" in str(error):
+                raise OpenError(
+                    f"{self._dir} was open in the process that this one was forked from: fork "
+                    "before it is opened, or open it in a process that is not forked"
+                ) from error
             raise OpenError(f"cannot open {file}: {error}") from error
 
     def check_process(self) -> None:
@@ -332,7 +335,9 @@ class LmdbBackend:
         return allocated, in_use
 
     def close(self) -> None:
-        self._env.close()
+        # In a forked child LMDB would wait for what other threads were doing when it was forked.
+        if self._pid == os.getpid():
+            self._env.close()
         self._lock.release()
 
 
@@ -406,18 +411,6 @@ class LmdbSnapshot:
 
     def close(self) -> None:
         self._txn.abort()
-
-
-_live: weakref.WeakSet[LmdbBackend] = weakref.WeakSet()
-
-
-def _close_in_child() -> None:
-    """A forked child cannot use LMDB, and could not open the file again while this one is open."""
-    for backend in list(_live):
-        backend._env.close()
-
-
-os.register_at_fork(after_in_child=_close_in_child)
 
 
 def look(directory: StrPath, *, is_thorough: bool = True) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import kvstore
 from kvstore.backend import open_backend
 from kvstore.backend.interface import Backend, Table, WriteBatch
-from kvstore.errors import DirectoryLocked, StoreClosed
+from kvstore.errors import DirectoryLocked, OpenError, StoreClosed
 
 BATCH = WriteBatch(puts=[(Table.META, b"m", b"1")])
 
@@ -122,14 +123,18 @@ class TestChild:
             open_backend(tmp_path, fsync=fsync)
         backend.close()
 
-    def test_it_may_open_it_after_its_parent_closed_it(self, tmp_path: Path, fsync: bool) -> None:
+    def test_it_is_told_that_it_cannot_open_what_its_parent_had_open(
+        self, tmp_path: Path, fsync: bool
+    ) -> None:
+        """LMDB forbids it, also after the parent closed it."""
         backend = opened(tmp_path, fsync)
         read, write = os.pipe()
 
         def use() -> None:
             os.close(write)
             os.read(read, 1)
-            opened(tmp_path, fsync).close()
+            with pytest.raises(OpenError, match="forked from: fork before it is opened"):
+                open_backend(tmp_path, fsync=fsync)
 
         child = os.fork()
         if not child:
@@ -143,3 +148,25 @@ class TestChild:
         os.close(write)
         os.close(read)
         assert os.waitpid(child, 0)[1] == 0
+
+    def test_a_fork_in_the_middle_of_commits_of_other_threads_ends(
+        self, tmp_path: Path, fsync: bool
+    ) -> None:
+        """A child that waited for the threads that it does not have would wait for ever."""
+        backend = opened(tmp_path, fsync)
+        is_done = threading.Event()
+
+        def write() -> None:
+            while not is_done.is_set():
+                backend.commit(BATCH)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            statuses = [in_child(backend.close) for _ in range(50)]
+        finally:
+            is_done.set()
+            writer.join()
+        assert statuses == [0] * 50
+        backend.commit(BATCH)
+        backend.close()
