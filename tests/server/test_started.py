@@ -167,10 +167,10 @@ class TestFileLimit:
             store.range(RangeOp(KeyRange(b"k")))
             clients = list(visitors(port, 3 * self.FILES))
             try:
+                child.wait_for("are the most for the open files: others wait")
                 limit = self.watched(clients[0])
                 served = clients[: limit - 1]  # one is that of the store
                 assert all("etcdserver" in asked(client, "/version") for client in served)
-                child.wait_for("are the most for the open files: others wait")
                 # New segments of the journal and checkpoints of them take descriptors.
                 for number in range(40):
                     store.txn(Txn(success=(PutOp(b"k%d" % number, bytes(400_000)),)))

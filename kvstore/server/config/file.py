@@ -46,6 +46,16 @@ _SECTIONS: Final = {
 }
 _ELSEWHERE: Final = frozenset({*_CLIENT_TLS.values(), *_PEER_TLS.values()})
 """Options that in a file are only known inside a section."""
+_UNMADE: Final = (
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What PyYAML lets through for a value that is not of the type that it has by its looks or its tag,
+such as 2001-13-01; and bytes that are no UTF-8."""
 _NOT_IN_FILES: Final = frozenset({"config-file", "version", "help"})
 
 
@@ -78,7 +88,7 @@ def _load(path: str) -> dict[str, Any]:
             content = yaml.safe_load(file)
     except OSError as error:
         raise ConfigError(f"open {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, *_UNMADE) as error:
         raise ConfigError(
             f"{path} is neither YAML nor JSON: {' '.join(str(error).split())}"
         ) from error

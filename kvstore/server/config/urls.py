@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Final, NamedTuple
 
-from kvstore.server.config.values import ConfigError
+from kvstore.server.config.values import ConfigError, is_utf8
 
 __all__ = ["Url", "check_advertised", "check_bindable", "default_route_ip", "parse_urls"]
 
@@ -88,6 +88,8 @@ def default_route_ip() -> str:
 
 
 def _parse_url(text: str) -> Url:
+    if not is_utf8(text):
+        raise ValueError("URL must be UTF-8")
     given, colon, rest = text.partition(":")
     scheme = given.lower()
     if not colon or scheme not in ("http", "https", "unix", "unixs"):

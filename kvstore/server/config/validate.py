@@ -23,7 +23,7 @@ from kvstore.server.config.model import Config
 from kvstore.server.config.source import Action, Source, read_source
 from kvstore.server.config.tls import check_schemes, read_tls
 from kvstore.server.config.urls import Url, check_advertised, check_bindable, default_route_ip
-from kvstore.server.config.values import ConfigError, parse_duration_s
+from kvstore.server.config.values import ConfigError, is_utf8, parse_duration_s
 from kvstore.server.identity_ids import derive_cluster_id, derive_member_id
 
 __all__ = ["LOG_LEVELS", "make_config", "parse_config"]
@@ -51,6 +51,7 @@ def make_config(source: Source) -> Config:
     urls = _check_urls(source)
     tls = read_tls(values)
     _check_ticks(values)
+    _check_texts(values)
     _check_choices(values)
     members = check_initial_cluster(source)
     member_id = derive_member_id(members, values["initial-cluster-token"])
@@ -157,6 +158,13 @@ def _check_ticks(values: Mapping[str, Any]) -> None:
             f"--election-timeout[{election_ms}ms] is too long, "
             f"and should be set less than {_MAX_ELECTION_MS}ms"
         )
+
+
+def _check_texts(values: Mapping[str, Any]) -> None:
+    """What clients are shown, or what ids are made of, is text."""
+    for flag in ("name", "initial-cluster", "initial-cluster-token"):
+        if not is_utf8(values[flag]):
+            raise ConfigError(f"--{flag} is not UTF-8")
 
 
 def _check_choices(values: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "UsageError",
     "format_duration",
+    "is_utf8",
     "parse_bool",
     "parse_duration_s",
     "parse_int",
@@ -109,3 +110,12 @@ def format_duration(seconds: float) -> str:
 def parse_strings(text: str) -> tuple[str, ...]:
     """The parts of a comma separated list, in order, without empty ones."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def is_utf8(text: str) -> bool:
+    """Was it text, or bytes that Python keeps as halves of surrogate pairs?"""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

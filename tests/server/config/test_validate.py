@@ -316,3 +316,9 @@ class TestDirectory:
 
 def test_asking_for_help_is_no_configuration() -> None:
     assert refuse("--help") == "--help asks for no server"
+
+
+class TestTexts:
+    @pytest.mark.parametrize("flag", ["name", "initial-cluster", "initial-cluster-token"])
+    def test_what_others_are_shown_is_utf8(self, flag: str) -> None:
+        assert refuse(f"--{flag}=\udcff") == f"--{flag} is not UTF-8"

@@ -152,6 +152,11 @@ class TestUrls:
         urls = [parse_urls(text)[0] for text in ("HTTP://A:1", "Https://a:1", "UNIX:///S")]
         assert list(map(str, urls)) == ["http://A:1", "https://a:1", "unix:///S"]
 
+    @pytest.mark.parametrize("text", ["http://\udcff:1", "unix:///\udcff"])
+    def test_bytes_that_are_no_text_are_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="URL must be UTF-8"):
+            parse_urls(text)
+
     def test_no_port_behind_the_colon_is_a_free_one(self) -> None:
         assert parse_urls("http://127.0.0.1:") == (Url("http", "127.0.0.1", 0),)
 
