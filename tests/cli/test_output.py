@@ -18,6 +18,7 @@ COMMANDS = [
     ["serve", "--help"],
     ["serve", "--version"],
     ["check", "--help"],
+    ["salvage", "--help"],
     ["bench", "--help"],
     ["bench", "put", "--help"],
 ]
