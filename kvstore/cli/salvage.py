@@ -16,12 +16,13 @@ _USAGE = "usage: kvstore salvage DIR NEWDIR"
 _HELP = f"""\
 {_USAGE}
 
-Takes out of the damaged data directory DIR all that is provably whole and makes the store NEWDIR of
-it, which passes `kvstore check`. DIR stays as it is. What is missing is printed, and each key whose
-newest value may be among it: NEWDIR has such a key as it was last known.
+Takes out of the damaged data directory DIR all that is provably whole and makes
+the store NEWDIR of it, which passes `kvstore check`. DIR stays as it is. What
+is missing is printed, and each key whose newest value may be among it: NEWDIR
+has such a key as it was last known.
 
-Exit status: 0 nothing is missing; 3 something is missing; 1 nothing could be salvaged, or NEWDIR
-cannot be made; 2 bad usage.
+Exit status: 0 nothing is missing; 3 something is missing; 1 nothing could be
+salvaged, or NEWDIR cannot be made; 2 bad usage.
 """
 
 
