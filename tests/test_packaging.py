@@ -121,3 +121,26 @@ class TestDependencies:
         wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"][path.stem]]
         for each in map(Requirement, wanted):
             assert each.specifier.contains(locked[canonicalize_name(each.name)]), each
+
+
+@pytest.mark.slow
+def test_a_strictly_checked_program_sees_real_types(tmp_path: Path) -> None:
+    """Names are fetched when they are asked for; a type checker must not see `object` for them."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import kvstore\n"
+        'with kvstore.open("data") as db:\n'
+        '    reveal_type(db.put("k", "v"))\n'
+        '    reveal_type(db.get("k"))\n'
+        "reveal_type(kvstore.aopen)\n"
+        "reveal_type(kvstore.__version__)\n"
+        "class Mine(kvstore.StoreError): ...\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", str(program)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    revealed = re.findall(r'Revealed type is "(.+)"', done.stdout)
+    assert "kvstore.types.PutResult" in revealed[0]
+    assert "kvstore.types.KeyValue" in revealed[1]
+    assert "kvstore.embedded.aio" in revealed[2]
+    assert revealed[3].endswith("str")

@@ -15,10 +15,12 @@ _USAGE = "usage: kvstore check DIR"
 _HELP = f"""\
 {_USAGE}
 
-Reads all data in DIR and prints a sentence for whatever is wrong. What a crash left in the journal
-is moved to its place first, unless the data file is damaged.
+Reads all data in DIR and prints a sentence for whatever is wrong. What a crash
+left in the journal is moved to its place first, unless the data file is
+damaged.
 
-Exit status: 0 everything is sound; 1 something is wrong, or DIR cannot be read; 2 bad usage.
+Exit status: 0 everything is sound; 1 something is wrong, or DIR cannot be read;
+2 bad usage.
 """
 
 

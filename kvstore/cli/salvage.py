@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvstore.cli.failure import describe, report
+from kvstore.cli.output import say
 from kvstore.errors import StoreError
 
 __all__ = ["salvage"]
@@ -15,19 +16,20 @@ _USAGE = "usage: kvstore salvage DIR NEWDIR"
 _HELP = f"""\
 {_USAGE}
 
-Takes out of the damaged data directory DIR all that is provably whole and makes the store NEWDIR of
-it, which passes `kvstore check`. DIR stays as it is. What is missing is printed, and each key whose
-newest value may be among it: NEWDIR has such a key as it was last known.
+Takes out of the damaged data directory DIR all that is provably whole and makes
+the store NEWDIR of it, which passes `kvstore check`. DIR stays as it is. What
+is missing is printed, and each key whose newest value may be among it: NEWDIR
+has such a key as it was last known.
 
-Exit status: 0 nothing is missing; 3 something is missing; 1 nothing could be salvaged, or NEWDIR
-cannot be made; 2 bad usage.
+Exit status: 0 nothing is missing; 3 something is missing; 1 nothing could be
+salvaged, or NEWDIR cannot be made; 2 bad usage.
 """
 
 
 def salvage(argv: Sequence[str]) -> int:
     """Salvage as `argv` says; returns the exit status above."""
     if list(argv) in (["-h"], ["--help"]):
-        print(_HELP, end="")
+        say(_HELP, end="")
         return 0
     if len(argv) != 2 or any(each.startswith("-") for each in argv):
         report(_USAGE)
@@ -50,23 +52,23 @@ def _run(source: Path, target: Path) -> int:
     made = salvaging.salvage(source)
     if not made.records and not made.leases:
         for what in made.missing:
-            print(f"missing: {what}")
+            say(f"missing: {what}")
         report(f"there is nothing in {source} that could be salvaged")
         return 1
     write_salvaged(made, target)
-    print(
+    say(
         f"{target}: revision {made.head}, {made.keys} keys, {len(made.records)} records, "
         f"{len(made.leases)} leases, history from revision {max(made.compact, 1) + 1} on"
     )
     for what in made.notes:
-        print(f"damaged, but nothing is lost by it: {what}")
+        say(f"damaged, but nothing is lost by it: {what}")
     for what in made.missing:
-        print(f"missing: {what}")
+        say(f"missing: {what}")
     for key, revision, is_deleted in made.uncertain:
         state = "was deleted" if is_deleted else "is as it was"
-        print(f"uncertain: {_text(key)} {state} at revision {revision}")
+        say(f"uncertain: {_text(key)} {state} at revision {revision}")
     if not made.missing:
-        print("nothing is missing")
+        say("nothing is missing")
         return 0
     report(f"something is missing; {len(made.uncertain)} keys may have had a newer value")
     return 3

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kvstore.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     ["version"],
@@ -18,6 +20,7 @@ COMMANDS = [
     ["serve", "--help"],
     ["serve", "--version"],
     ["check", "--help"],
+    ["salvage", "--help"],
     ["bench", "--help"],
     ["bench", "put", "--help"],
 ]
@@ -36,6 +39,12 @@ def run(
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["check", "--help"], ["salvage", "--help"]])
+def test_help_fits_a_terminal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert [line for line in capsys.readouterr().out.split("\n") if len(line) > 80] == []
 
 
 def test_no_command_prints_by_itself() -> None:
