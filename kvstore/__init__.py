@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         LeaseNotFound,
         LeaseProvided,
         LeaseTtlTooLarge,
+        NestedCall,
         NoSpace,
         OpenError,
         RequestTooLarge,
@@ -99,6 +100,7 @@ __all__ = [
     "LeaseProvided",
     "LeaseStatus",
     "LeaseTtlTooLarge",
+    "NestedCall",
     "NoSpace",
     "OpenError",
     "PutResult",
@@ -151,7 +153,7 @@ _HOMES = {
     "kvstore.embedded.watch": "AsyncWatch Batch Watch",
     "kvstore.errors": "Compacted Conflict CorruptStore DirectoryLocked DuplicateKey FutureRevision "
     "InvalidRequest InvalidSortOption KeyNotFound KeyNotProvided LeaseExists LeaseNotFound "
-    "LeaseProvided LeaseTtlTooLarge NoSpace OpenError RequestTooLarge StateError "
+    "LeaseProvided LeaseTtlTooLarge NestedCall NoSpace OpenError RequestTooLarge StateError "
     "StoreClosed StoreError StoreFailed TooManyOperations TooManyRequests ValueProvided "
     "WatchCanceled WriteRefused",
     "kvstore.store.options": "StoreOptions",

@@ -23,6 +23,7 @@
     ├── WatchCanceled             a watch ended (`compact_revision`, `reason`)
     ├── StoreFailed               a commit's outcome is unknown: no more writes until reopened
     ├── StoreClosed               the store was closed
+    ├── NestedCall                a signal handler, or a finalizer, called into a call of its thread
     └── OpenError                 a data directory cannot be opened
         ├── DirectoryLocked           it is open already, in this process or another
         └── CorruptStore              what is on disk breaks an invariant
@@ -48,6 +49,7 @@ __all__ = [
     "LeaseNotFound",
     "LeaseProvided",
     "LeaseTtlTooLarge",
+    "NestedCall",
     "NoSpace",
     "OpenError",
     "RequestTooLarge",
@@ -187,6 +189,13 @@ class StoreFailed(StoreError):
 
 class StoreClosed(StoreError):
     message = "etcdserver: server stopped"
+
+
+class NestedCall(StoreError):
+    message = (
+        "a signal handler or a finalizer called the store in the middle of a call of its own "
+        "thread, where it would wait for itself"
+    )
 
 
 class OpenError(StoreError):

@@ -13,6 +13,7 @@ import pytest
 import kvstore
 from kvstore.bench.awaited import CallFailed
 from kvstore.bench.http2 import Status
+from kvstore.cli.output import OutputFailed
 from kvstore.client.status import RemoteError
 from kvstore.errors import Compacted, Conflict, StoreFailed, WatchCanceled
 from kvstore.server.status import Code, StatusError
@@ -24,6 +25,7 @@ WITH_ARGUMENTS: list[BaseException] = [
     Compacted(7),
     Conflict(b"k", 3, 5),
     ConnectionFault(ErrorCode.PROTOCOL_ERROR, "why"),
+    OutputFailed(OSError(28, "No space left on device")),
     RemoteError("UNAVAILABLE", "why"),
     StatusError(Code.INTERNAL, "why"),
     StoreFailed("why"),
@@ -60,5 +62,5 @@ def test_an_error_is_the_same_after_a_journey(error: BaseException) -> None:
     ):
         assert type(other) is type(error)
         assert str(other) == str(error)
-        assert other.args == error.args
+        assert repr(other.args) == repr(error.args)
         assert vars(other) == vars(error)

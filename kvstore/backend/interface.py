@@ -114,6 +114,13 @@ class Backend(Protocol):
         """
         ...
 
+    def mend(self) -> None:
+        """An exception from outside (a signal handler's) came out of `commit`, of a fast backend.
+
+        After it the batch was committed, or nothing of it.
+        """
+        ...
+
     def grow(self) -> None:
         """Make room after MapFull. No snapshot may be open. Raises BackendRefused."""
         ...

@@ -19,6 +19,7 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._tables: dict[Table, SortedDict] = {table: SortedDict() for table in Table}
         self._size_bytes = 0
+        self._unfinished: WriteBatch | None = None
 
     def __repr__(self) -> str:
         return f"MemoryBackend({len(self._tables[Table.LOG])} records)"
@@ -30,6 +31,12 @@ class MemoryBackend:
         log = self._tables[Table.LOG]
         if batch.appends and log and batch.appends[0][0] <= log.keys()[-1]:
             raise BackendError("an append is not behind the end of the log")
+        self._unfinished = batch
+        self._apply(batch)
+        self._unfinished = None
+
+    def _apply(self, batch: WriteBatch) -> None:
+        """May be done again, but for the size."""
         for table, key in batch.deletes:
             self._size_bytes -= len(key) + len(self._tables[table].pop(key, b""))
         for table, key, value in (*((Table.LOG, *row) for row in batch.appends), *batch.puts):
@@ -37,6 +44,19 @@ class MemoryBackend:
             self._tables[table][key] = value
 
     rewrite = commit
+
+    def mend(self) -> None:
+        """The dict of a SortedDict is whole whatever happens, its order is made anew."""
+        if self._unfinished is None:
+            return
+        for rows in self._tables.values():
+            whole = dict(dict.items(rows))
+            rows.clear()
+            rows.update(whole)
+        self._apply(self._unfinished)
+        tables = self._tables.values()
+        self._size_bytes = sum(len(k) + len(v) for rows in tables for k, v in rows.items())
+        self._unfinished = None
 
     def grow(self) -> None:
         return

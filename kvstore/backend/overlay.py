@@ -211,12 +211,12 @@ class OverlaySnapshot:
                 break
         known = {id(layer.stretch): layer for layer in self._layers}
         self._layers = [known.get(id(each)) or _Layer(each) for each in stretches]
-        self._stretches = stretches
         self._read_log = self._lmdb.log_reader()
         for layer in self._layers:
             layer.catch_up()
         # The newest first, as a read asks them.
         self._logs = tuple(layer.log for layer in reversed(self._layers))
+        self._stretches = stretches  # last: until then a refresh begins anew
 
     # -- the log: keys only grow, so all that a stretch added is behind all that came before it ----
 

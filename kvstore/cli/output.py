@@ -26,9 +26,13 @@ class OutputFailed(Exception):
     """Standard output does not take what is written to it. `exit_code` is what to end with."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output: {error.strerror or error}")
+        super().__init__(error)
+        self._text = f"standard output: {error.strerror or error}"
         self.is_unread = isinstance(error, BrokenPipeError)
         self.exit_code = UNREAD if self.is_unread else 1
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def open_closed_files() -> None:

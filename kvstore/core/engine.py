@@ -270,6 +270,8 @@ class Engine:
         if lease_id and lease_id not in self.lessor:
             raise LeaseNotFound
         main, index = self.head + 1, self.index
+        if index.touched:
+            self._take_back()  # an exception came out of that
         try:
             packed, create, version = index.put(key, main, 0)
             record = encode(key, value, create, main, version, lease_id)
@@ -513,6 +515,8 @@ class Engine:
             self._take_back()
         if self._publishing:
             self._finish(self._publishing)
+        elif self.hub.is_torn:
+            self.hub.recall(self._told)
 
     @property
     def is_broken_off(self) -> bool:
@@ -521,6 +525,7 @@ class Engine:
             self.index.touched
             or self.lessor.changed
             or self._publishing
+            or self.hub.is_torn
             or self._rolling_back_at is not None
             or (self._undurable and self._undurable[-1].sequence > self.sequence)
         )
@@ -687,6 +692,8 @@ class Engine:
             raise TooManyRequests
 
     def _begin(self, *, is_request: bool = True) -> Decision:
+        if self.index.touched or self.lessor.changed:
+            self._take_back()  # an exception came out of that
         self.write_index += is_request
         return Decision(self.sequence + 1)
 

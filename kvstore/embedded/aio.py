@@ -6,6 +6,7 @@ is called plainly, as there. The docstrings of Store tell the arguments and erro
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from types import TracebackType
@@ -87,7 +88,7 @@ class Opening:
 class AsyncStore(Handle[LoopStore]):
     """A versioned key-value store for one event loop. Made by `kvstore.aopen`; see Store."""
 
-    __slots__ = ("_keeper",)
+    __slots__ = ("_closing", "_keeper")
 
     def __init__(self, shell: LoopStore, path: str) -> None:
         super().__init__(shell, path)
@@ -242,7 +243,7 @@ class AsyncStore(Handle[LoopStore]):
         """As Store.watch, for `async with` and `async for`."""
         keys = ops.selection(key, end, prefix=prefix, from_=from_)
         request = plans.watch(keys, since, self.revision, prev_kv=prev_kv)
-        return AsyncWatch(self._live().watch_stream(), request, self._live)
+        return AsyncWatch(self._live().watch_stream, request, self._live)
 
     # --- leases
 
@@ -275,10 +276,15 @@ class AsyncStore(Handle[LoopStore]):
     # --- life
 
     async def close(self) -> None:
-        """As Store.close."""
-        if self._closed or self._is_foreign:
+        """As Store.close; canceled, it closes all the same."""
+        if self._is_foreign:
             return
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self._closing = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
         await self._keeper.close()
         await self._shell.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from kvstore.backend import MEMORY
@@ -74,6 +75,10 @@ class Handle(Generic[S]):
     @property
     def _is_foreign(self) -> bool:
         return self._pid != os.getpid()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and not self._is_foreign:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
     def _live(self) -> S:
         """The shell.

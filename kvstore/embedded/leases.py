@@ -15,12 +15,15 @@ import heapq
 import logging
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from kvstore.embedded.arguments import int64
 from kvstore.errors import LeaseNotFound, StoreClosed, StoreError
+from kvstore.store.deputy import start
 from kvstore.types import Lease
 
 if TYPE_CHECKING:
@@ -38,12 +41,23 @@ _log = logging.getLogger("kvstore")
 class _Held:
     """The state of one held lease; a keeper renews it while it is `alive`."""
 
-    def __init__(self, ttl_s: int, lease_id: int) -> None:
+    def __init__(self, live: Callable[[], object], ttl_s: int, lease_id: int) -> None:
         self._wanted_ttl_s = int64(ttl_s, "ttl_s", 1)
         self._wanted_id = int64(lease_id, "lease_id")
         self._granted: Lease | None = None
         self._lost = False
         self._left = False
+        self._check = live
+
+    def __del__(self) -> None:
+        if not getattr(self, "_check", None) or not self.alive:
+            return
+        try:
+            self._check()
+        except StoreClosed:
+            return
+        text = f"{self!r} was entered and not left, it is no longer kept alive"
+        warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     @property
     def id(self) -> int:
@@ -92,31 +106,45 @@ H = TypeVar("H", bound=_Held)
 
 
 class Schedule(Generic[H]):
-    """When each lease is to be kept alive next. Pure: the caller passes the time."""
+    """When each lease is to be kept alive next. Pure: the caller passes the time.
+
+    It does not keep the objects: a lease that its program has lost is not kept alive.
+    """
 
     __slots__ = ("_count", "_heap")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, H]] = []
+        self._heap: list[tuple[float, int, weakref.ref[H]]] = []
         self._count = 0
 
     def add(self, lease: H, now: float) -> None:
         """Renew `lease` a third of its TTL from now."""
         self._count += 1
-        heapq.heappush(self._heap, (now + lease.ttl_s / RENEWALS_PER_TTL, self._count, lease))
+        heapq.heappush(
+            self._heap, (now + lease.ttl_s / RENEWALS_PER_TTL, self._count, weakref.ref(lease))
+        )
 
     def next_due(self) -> float | None:
         """The time of the first renewal; None when no lease is alive."""
-        while self._heap and not self._heap[0][2].alive:
+        while self._heap:
+            at, _, lease = self._heap[0]
+            if _is_alive(lease()):
+                return at
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return None
 
     def take_due(self, now: float) -> list[H]:
         """The leases to renew now; each is planned again with `add` when that went well."""
         due = []
         while (at := self.next_due()) is not None and at <= now:
-            due.append(heapq.heappop(self._heap)[2])
+            lease = heapq.heappop(self._heap)[2]()
+            if lease is not None:
+                due.append(lease)
         return due
+
+
+def _is_alive(lease: _Held | None) -> bool:
+    return lease is not None and lease.alive
 
 
 class Keeper:
@@ -129,43 +157,53 @@ class Keeper:
     def __init__(self, store: StoreProtocol, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._clock = store, clock
         self._schedule: Schedule[HeldLease] = Schedule()
-        self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
+        # The lock itself is entered, not the Condition, in the midst of which Ctrl-C may come.
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._threads: list[threading.Thread] = []  # more than one if a start was interrupted
         self._closed = False
 
     def add(self, lease: HeldLease) -> None:
         """Keep `lease` alive from now on, until it is left or lost."""
-        with self._wake:
+        with self._lock:
             self._schedule.add(lease, self._clock())
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="kvstore-leases")
-                self._thread.start()
-            self._wake.notify()
+            if not self._closed and not any(thread.is_alive() for thread in self._threads):
+                thread = threading.Thread(target=self._run, name="kvstore-leases")
+                self._threads.append(thread)
+                start(thread)
+            self._wake.notify_all()
 
     def close(self) -> None:
         """End the thread; leases still held are no longer kept alive."""
-        with self._wake:
+        with self._lock:
             self._closed = True
-            self._wake.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+            self._wake.notify_all()
+            threads = list(self._threads)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
 
     def _run(self) -> None:
-        while due := self._wait_for_due():
-            for lease in due:
-                self._renew(lease)
+        while self._renew_due():
+            pass
+
+    def _renew_due(self) -> bool:
+        """False: the thread has to end."""
+        due = self._wait_for_due()
+        for lease in due:
+            self._renew(lease)
+        return bool(due)
 
     def _wait_for_due(self) -> list[HeldLease]:
         """The next leases to renew; none when the thread has to end."""
-        with self._wake:
+        with self._lock:
             while not self._closed and threading.main_thread().is_alive():
                 if due := self._schedule.take_due(self._clock()):
                     return due
                 if (at := self._schedule.next_due()) is None:
                     break
                 self._wake.wait(max(0.0, at - self._clock()))
-            self._thread = None
+            self._threads.remove(threading.current_thread())
             return []
 
     def _renew(self, lease: HeldLease) -> None:
@@ -173,7 +211,7 @@ class Keeper:
             lease.renewed(self._store.lease_keep_alive(lease.id))
         except StoreError as error:
             lease.failed(error)
-        with self._wake:
+        with self._lock:
             self._schedule.add(lease, self._clock())
 
 
@@ -188,14 +226,18 @@ class HeldLease(_Held):
     def __init__(
         self, live: Callable[[], StoreProtocol], keeper: Keeper, ttl_s: int, lease_id: int
     ) -> None:
-        super().__init__(ttl_s, lease_id)
+        super().__init__(live, ttl_s, lease_id)
         self._live, self._keeper = live, keeper
 
     def __enter__(self) -> HeldLease:
         """Raises LeaseExists, LeaseTtlTooLarge, StoreClosed."""
-        self._enter(self._live().lease_grant(self._wanted_ttl_s, self._wanted_id))
-        self._keeper.add(self)
-        return self
+        try:
+            self._enter(self._live().lease_grant(self._wanted_ttl_s, self._wanted_id))
+            self._keeper.add(self)
+            return self
+        except BaseException:
+            self._left = True  # nobody will leave it: it ends with its TTL
+            raise
 
     def __exit__(
         self,
@@ -243,9 +285,12 @@ class AsyncKeeper:
 
     async def _run(self) -> None:
         while True:
-            for lease in self._schedule.take_due(self._clock()):
-                await self._renew(lease)
+            await self._renew_due()
             await self._sleep()
+
+    async def _renew_due(self) -> None:
+        for lease in self._schedule.take_due(self._clock()):
+            await self._renew(lease)
 
     async def _sleep(self) -> None:
         """Until the next renewal is due or a lease was added."""
@@ -277,14 +322,18 @@ class AsyncHeldLease(_Held):
         ttl_s: int,
         lease_id: int,
     ) -> None:
-        super().__init__(ttl_s, lease_id)
+        super().__init__(live, ttl_s, lease_id)
         self._live, self._keeper = live, keeper
 
     async def __aenter__(self) -> AsyncHeldLease:
         """As HeldLease.__enter__."""
-        self._enter(await self._live().lease_grant(self._wanted_ttl_s, self._wanted_id))
-        self._keeper.add(self)
-        return self
+        try:
+            self._enter(await self._live().lease_grant(self._wanted_ttl_s, self._wanted_id))
+            self._keeper.add(self)
+            return self
+        except BaseException:
+            self._left = True
+            raise
 
     async def __aexit__(
         self,

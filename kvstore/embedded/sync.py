@@ -378,7 +378,7 @@ class Store(Handle[ThreadStore]):
         """
         keys = ops.selection(key, end, prefix=prefix, from_=from_)
         request = plans.watch(keys, since, self.revision, prev_kv=prev_kv)
-        return Watch(self._live().watch_stream(), request, self._live)
+        return Watch(self._live().watch_stream, request, self._live)
 
     # --- leases
 
@@ -422,13 +422,14 @@ class Store(Handle[ThreadStore]):
     def close(self) -> None:
         """Wait for what was begun, end every watch and close the files; again: nothing.
 
-        In a process forked after `open` this does nothing: the store is the parent's.
+        An exception that a signal handler raises meanwhile comes out when all is closed. In a
+        process forked after `open` this does nothing: the store is the parent's.
         """
-        if self._closed or self._is_foreign:
+        if self._is_foreign:
             return
+        self._shell.check_not_nested()
         self._closed = True
-        self._keeper.close()
-        self._shell.close()
+        self._shell.close(self._keeper.close)
 
     def __enter__(self) -> Store:
         self._live()

@@ -5,10 +5,15 @@
 A message may hold several revisions, a batch holds exactly one. The Inbox is pure; the two Watch
 classes only wait. A watch is resumed with `since=watch.revision + 1`: nothing is missed, nothing
 comes twice. Nothing runs behind the caller's back: events are fetched when they are asked for.
+
+So does a watch itself when an exception from outside (Ctrl-C) came out of its waiting, since a
+batch may have been on its way: it begins again behind the last one that it handed out. The last
+steps of handing out are no calls, so that nothing comes between them.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable
 from itertools import groupby
@@ -39,10 +44,10 @@ class Inbox:
     `reached` is a revision up to which every event has arrived.
     """
 
-    __slots__ = ("_batches", "reached", "revision")
+    __slots__ = ("batches", "reached", "revision")
 
     def __init__(self, start_revision: int) -> None:
-        self._batches: deque[Batch] = deque()
+        self.batches: deque[Batch] = deque()
         self.revision = self.reached = start_revision - 1
 
     def feed(self, message: WatchMessage) -> None:
@@ -56,25 +61,26 @@ class Inbox:
         if message.created:
             return
         for revision, events in groupby(message.events, lambda event: event.kv.mod_revision):
-            self._batches.append(Batch(revision, tuple(events)))
-        arrived = self._batches[-1].revision if message.events else message.revision
+            self.batches.append(Batch(revision, tuple(events)))
+        arrived = self.batches[-1].revision if message.events else message.revision
         self.reached = max(self.reached, arrived)
 
     def pop(self) -> Batch | None:
         """The next batch; None when another message is needed first."""
-        if not self._batches:
+        if not self.batches:
             return None
-        batch = self._batches.popleft()
+        batch = self.batches.popleft()
         self.revision = batch.revision
         return batch
 
 
 class _WatchBase:
-    __slots__ = ("_check", "_closed", "_inbox")
+    __slots__ = ("_check", "_closed", "_inbox", "_is_broken", "_request")
 
     def __init__(self, request: WatchCreate, check: Callable[[], object]) -> None:
-        self._inbox = Inbox(request.start_revision)
+        self._request, self._inbox = request, Inbox(request.start_revision)
         self._check = check
+        self._is_broken = False  # a batch may have been lost on its way
         self._closed = False
 
     @property
@@ -97,6 +103,20 @@ class _WatchBase:
             return False  # the store has closed the stream, or it is another process's
         return True
 
+    def _begin_again(self) -> WatchCreate:
+        """The request for what was not handed out, of which the inbox has nothing now."""
+        self._inbox = Inbox(self.revision + 1)
+        return self._request._replace(start_revision=self.revision + 1)
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        try:
+            self._check()
+        except StoreClosed:
+            return
+        warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<{type(self).__name__} {state}, revision {self.revision}>"
@@ -109,14 +129,21 @@ class Watch(_WatchBase):
     WatchCanceled when the history it needs was compacted, StoreClosed when the store was closed.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_open", "_stream")
 
     def __init__(
-        self, stream: WatchStreamProtocol, request: WatchCreate, check: Callable[[], object]
+        self,
+        open_stream: Callable[[], WatchStreamProtocol],
+        request: WatchCreate,
+        check: Callable[[], object],
     ) -> None:
+        self._open, self._stream = open_stream, open_stream()
+        try:
+            self._stream.create(request)
+        except BaseException:
+            self._stream.close()
+            raise
         super().__init__(request, check)
-        self._stream = stream
-        stream.create(request)
 
     def next(self, timeout: float | None = None) -> Batch | None:
         """The next batch, waiting for it.
@@ -134,13 +161,31 @@ class Watch(_WatchBase):
             TypeError, ValueError: `timeout` is no number.
         """
         timeout = wait_s(timeout)
-        while (batch := self._inbox.pop()) is None:
-            self._check()
-            message = self._stream.next(timeout)
-            if message is None:
-                return None
-            self._inbox.feed(message)
-        return batch
+        try:
+            if self._is_broken:
+                self._renew()
+            inbox = self._inbox
+            while not inbox.batches:
+                self._check()
+                message = self._stream.next(timeout)
+                if message is None:
+                    return None
+                inbox.feed(message)
+            batch = inbox.batches[0]
+            del inbox.batches[0]
+            inbox.revision = batch.revision
+            return batch
+        except (StoreClosed, WatchCanceled):
+            raise
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _renew(self) -> None:
+        self._stream.close()
+        self._stream = self._open()
+        self._stream.create(self._begin_again())
+        self._is_broken = False
 
     def __iter__(self) -> Watch:
         return self
@@ -176,25 +221,50 @@ class Watch(_WatchBase):
 class AsyncWatch(_WatchBase):
     """As Watch, for `async for` and `async with`; `next` is awaited, `close` is not."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_open", "_stream")
 
     def __init__(
-        self, stream: AsyncWatchStream, request: WatchCreate, check: Callable[[], object]
+        self,
+        open_stream: Callable[[], AsyncWatchStream],
+        request: WatchCreate,
+        check: Callable[[], object],
     ) -> None:
+        self._open, self._stream = open_stream, open_stream()
+        try:
+            self._stream.create(request)
+        except BaseException:
+            self._stream.close()
+            raise
         super().__init__(request, check)
-        self._stream = stream
-        stream.create(request)
 
     async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
         """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
         timeout = wait_s(timeout)
-        while (batch := self._inbox.pop()) is None:
-            self._check()
-            message = await next_message(self._stream, timeout)
-            if message is None:
-                return None
-            self._inbox.feed(message)
-        return batch
+        try:
+            if self._is_broken:
+                self._renew()
+            inbox = self._inbox
+            while not inbox.batches:
+                self._check()
+                message = await next_message(self._stream, timeout)
+                if message is None:
+                    return None
+                inbox.feed(message)
+            batch = inbox.batches[0]
+            del inbox.batches[0]
+            inbox.revision = batch.revision
+            return batch
+        except (StoreClosed, WatchCanceled):
+            raise
+        except BaseException:
+            self._is_broken = True
+            raise
+
+    def _renew(self) -> None:
+        self._stream.close()
+        self._stream = self._open()
+        self._stream.create(self._begin_again())
+        self._is_broken = False
 
     def __aiter__(self) -> AsyncWatch:
         return self

@@ -32,7 +32,15 @@ from kvstore.errors import (
     WriteRefused,
 )
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
-from kvstore.store.committer import Committer, Outcome, commit_once, grow_map, show, take_back
+from kvstore.store.committer import (
+    Committer,
+    Outcome,
+    commit_again,
+    commit_once,
+    grow_map,
+    show,
+    take_back,
+)
 from kvstore.store.cursor import RangeChunks, RangeCursor, is_plain, is_small
 from kvstore.store.gathering import Gathering
 from kvstore.store.interface import Waiter
@@ -87,6 +95,8 @@ class LoopStore:
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
         self._is_committing = self._flush_is_due = False
+        self._turn = self._flushed = 0  # flushes that were called for, and the last that was done
+        self._refusing: Outcome | None = None  # why all that waits was, until it is told
         self._gathering = Gathering(self._loop.time)
         self._waiters: deque[tuple[int, Waiter, Any]] = deque()
         self._error: StoreError | None = None
@@ -398,33 +408,75 @@ class LoopStore:
     async def _settled(self) -> None:
         """Wait until everything decided by now is durable."""
         if self._engine.sequence > self._engine.durable_sequence:
+            self._call_flush()  # also when that is due: it may have been lost
             await self._when_durable(Applied(self._engine.sequence, None))
 
     def _flush_soon(self) -> None:
         if not self._is_committing and not self._flush_is_due:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+            self._call_flush()
+
+    def _call_flush(self) -> None:
+        """In the next turn. What a signal handler raises can take a callback before its first line,
+        so that there is a second one."""
+        self._turn += 1
+        self._loop.call_soon(self._flush)
+        self._loop.call_soon(self._flush_again, self._turn)
+        self._flush_is_due = True
+
+    def _flush_again(self, turn: int) -> None:
+        is_under_way = self._flush_is_due or self._is_committing
+        if self._flushed < turn or (
+            not is_under_way and (self._waiters or self._engine.pending[0])
+        ):
+            self._flush()
 
     def _flush(self) -> None:
-        self._flush_is_due = False
+        self._flush_is_due, self._flushed = False, self._turn
         if self._is_committing or self._error is not None:
             return
-        if self._committer is not None and self._gathering.goes_on(self._engine.pending[0]):
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+        engine, committer = self._engine, self._committer
+        self._put_in_order()
+        if self._is_committing:
             return
-        while self._engine.has_outbox and self._error is None:
-            batch = self._engine.take_batch()
-            if self._committer is not None:
+        if committer is not None and self._gathering.goes_on(engine.pending[0]):
+            self._call_flush()
+            return
+        while engine.has_outbox and self._error is None:
+            batch = engine.take_batch()
+            if committer is not None:
                 self._gathering.end(len(batch.decisions))
+                committer.submit(batch)
                 self._is_committing = True
-                self._committer.submit(batch)
                 return
             self._conclude(batch, commit_once(self._backend, batch))
 
+    def _put_in_order(self) -> None:
+        """What an exception from outside broke off is finished."""
+        engine = self._engine
+        if engine.is_broken_off:
+            engine.mend()
+        if self._refusing is not None:
+            self._take_all_back(self._refusing)
+        if engine.taken is not None:
+            if self._committer is None:
+                outcome = commit_again(self._backend, self._reader, engine.taken)
+                self._conclude(engine.taken, outcome)
+            else:
+                self._committer.submit(engine.taken)
+                self._is_committing = True
+        self._tell_waiters()
+
     def _on_commit(self, batch: Batch, outcome: Outcome) -> None:
-        self._is_committing = False
-        self._conclude(batch, outcome)
+        """May be called again, until it returns."""
+        if self._engine.is_broken_off:
+            self._engine.mend()
+        if self._refusing is not None:
+            self._take_all_back(self._refusing)
+        if self._engine.taken is batch:
+            self._conclude(batch, outcome)
+        else:
+            self._tell_waiters()
+            self._is_committing = False
         if not self._is_committing:
             self._flush()
 
@@ -439,28 +491,43 @@ class LoopStore:
             elif self._committer is None:
                 self._conclude(batch, commit_once(self._backend, batch))
             else:
-                self._is_committing = True
-                self._committer.submit(batch)
-        elif outcome.error is None:
+                self._committer.submit(batch, again=True)
+            return
+        if outcome.error is None:
             self._engine.publish(batch.last_sequence)
             self.stats.commit(len(batch.decisions), outcome.duration_s)
-            waiters, durable = self._waiters, self._engine.durable_sequence
-            while waiters and waiters[0][0] <= durable:
-                _, future, result = waiters.popleft()
-                if not future.done():
-                    if type(result) is _Refusal:
-                        future.set_exception(result.error)
-                    else:
-                        future.set_result(result)
-            self._after_commit()
-        elif (outcome := take_back(self._engine, outcome, self._options.clock())).is_clean:
-            self._reject(outcome.refusal)
-            self._after_commit()
+            self._tell_waiters()
+        elif outcome.is_clean:
+            self._refusing = outcome
+            self._take_all_back(outcome)
         else:
-            log.critical(
-                "the store has failed, writes are refused until it is reopened: %s", outcome.error
-            )
-            self._fail(StoreFailed(f"{StoreFailed.message} ({outcome.error})"))
+            self._fail_for(outcome.error)
+        self._is_committing = False
+        if self._error is None:
+            self._after_commit()
+
+    def _take_all_back(self, refused: Outcome) -> None:
+        outcome = take_back(self._engine, refused, self._options.clock())
+        if outcome.is_clean:
+            self._reject(outcome.refusal)
+        elif outcome.error is not None:
+            self._fail_for(outcome.error)
+        self._refusing = None
+
+    def _fail_for(self, error: BaseException) -> None:
+        log.critical("the store has failed, writes are refused until it is reopened: %s", error)
+        self._fail(StoreFailed(f"{StoreFailed.message} ({error})"))
+
+    def _tell_waiters(self) -> None:
+        waiters, durable = self._waiters, self._engine.durable_sequence
+        while waiters and waiters[0][0] <= durable:
+            _, future, result = waiters[0]
+            if not future.done():
+                if type(result) is _Refusal:
+                    future.set_exception(result.error)
+                else:
+                    future.set_result(result)
+            waiters.popleft()
 
     def _after_commit(self) -> None:
         if self._expiry is None:
@@ -493,11 +560,13 @@ class LoopStore:
         self._reject(error)
 
     def _reject(self, error: StoreError) -> None:
-        waiters, self._waiters = self._waiters, deque()
-        self.stats.failed += len(waiters)
-        for _, future, _ in waiters:
+        waiters = self._waiters
+        while waiters:
+            future = waiters[0][1]
             if not future.done():
                 future.set_exception(error)
+            self.stats.failed += 1
+            waiters.popleft()
 
     def _check_open(self) -> None:
         if isinstance(self._error, StoreClosed):

@@ -17,14 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kvstore.backend.interface import Backend, BackendFull, BackendRefused, MapFull
 from kvstore.core.engine import Batch, Engine
-from kvstore.errors import NoSpace, StateError, WriteRefused
+from kvstore.errors import NestedCall, NoSpace, StateError, StoreError, WriteRefused
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.rows import to_write_batch
 
 if TYPE_CHECKING:
     import asyncio  # a store for threads commits with this module, and does not pay for a loop
 
-__all__ = ["Committer", "Outcome", "commit_once", "grow_map", "show", "take_back"]
+__all__ = [
+    "Committer",
+    "Outcome",
+    "commit_again",
+    "commit_once",
+    "grow_map",
+    "is_from_outside",
+    "show",
+    "take_back",
+]
 
 
 log = logging.getLogger(__name__)
@@ -62,6 +71,25 @@ def commit_once(backend: Backend, batch: Batch) -> Outcome:
     except Exception as error:
         return Outcome(error)
     return Outcome(None, time.perf_counter() - started_s)
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Did no backend raise it, but what a signal handler ran in the middle of it?"""
+    return not isinstance(error, StoreError) or isinstance(error, NestedCall)
+
+
+def commit_again(backend: Backend, reader: SnapshotReader, batch: Batch) -> Outcome:
+    """Finish what an exception from outside broke off; it may have been committed. As commit_once.
+
+    Only for a backend that is fast.
+    """
+    backend.mend()
+    reader.pause()
+    reader.resume()
+    written = [write.packed for decision in batch.decisions for write in decision.writes]
+    if written and reader.scan(written[-1], 1):
+        return Outcome()
+    return commit_once(backend, batch)
 
 
 def show(reader: SnapshotReader, outcome: Outcome) -> Outcome:
@@ -114,24 +142,31 @@ class Committer:
         loop: asyncio.AbstractEventLoop,
         on_commit: Callable[[Batch, Outcome], None],
     ) -> None:
-        """`on_commit` is called on the loop after each commit."""
+        """`on_commit` is called on the loop after each commit, again when it raises."""
         self._backend, self._loop, self._on_commit = backend, loop, on_commit
-        self._batches: deque[Batch | None] = deque()
+        self._batch: Batch | None = None  # submitted
+        self._current: Batch | None = None  # being committed
         self._outcomes: deque[tuple[Batch, Outcome]] = deque()
+        self._is_closing = False
         self._submitted, self._submit = os.pipe()
         self._done, self._tell = os.pipe()
         loop.add_reader(self._done, self._on_done)
         self._thread = threading.Thread(target=self._run, name="kvstore-committer", daemon=True)
         self._thread.start()
 
-    def submit(self, batch: Batch) -> None:
-        """One at a time: not before the outcome of the last one came."""
-        self._batches.append(batch)
+    def submit(self, batch: Batch, *, again: bool = False) -> None:
+        """One at a time: not before the outcome of the last one was told, or is being told.
+
+        It may be called once more for the same batch, if an exception came out of it.
+        """
+        told = (known for known, _ in self._outcomes)
+        if again or not any(batch is known for known in (self._batch, self._current, *told)):
+            self._batch = batch
         os.write(self._submit, b"\0")
 
     async def close(self) -> None:
         """After the commit that is under way, whose outcome is told."""
-        self._batches.append(None)
+        self._is_closing = True
         os.write(self._submit, b"\0")
         await self._loop.run_in_executor(None, self._thread.join)
         self._loop.remove_reader(self._done)
@@ -143,12 +178,18 @@ class Committer:
     def _run(self) -> None:
         while True:
             os.read(self._submitted, 1)
-            batch = self._batches.popleft()
-            if batch is None:
+            self._current = batch = self._batch
+            if batch is not None:
+                self._batch = None
+                self._outcomes.append((batch, commit_once(self._backend, batch)))
+                self._current = None
+                os.write(self._tell, b"\0")
+            elif self._is_closing:
                 return
-            self._outcomes.append((batch, commit_once(self._backend, batch)))
-            os.write(self._tell, b"\0")
 
     def _on_done(self) -> None:
+        # The byte goes last: until then this is called again, whatever comes out of it.
+        if self._outcomes:
+            self._on_commit(*self._outcomes[0])
+            self._outcomes.popleft()
         os.read(self._done, 1)
-        self._on_commit(*self._outcomes.popleft())

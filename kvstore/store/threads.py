@@ -4,26 +4,59 @@ The first thread that finds its decision not durable and nobody committing leads
 batch, commits it with the lock released, publishes and wakes the others, whose decisions came along
 or make up the next batch. So concurrent threads share commits.
 A housekeeping thread exists only once there is something to keep: leases, a compaction, progress.
+
+The main thread may be interrupted anywhere by what a signal handler raises (Ctrl-C):
+
+    while it decides                   the decision is taken back (kvstore.core.engine)
+    while it waits for a commit        the commit is finished, then the exception is raised
+    while it commits or publishes      a deputy finishes that in its place, then it is raised
+
+A commit that waits for a disk is never led by the main thread but by the deputy, for whom signals
+do not exist. What a second exception leaves is found by the next call: `_leader` says that a commit
+was abandoned, `_is_untidy` that something may be. All this rests on the interpreter looking for
+signals only at calls and jumps back: never between plain assignments, nor between a lock and the
+body of its `with`. A Condition is written in Python and not so, hence the bells.
+
+A handler, or a finalizer of the garbage collector, that calls the store while its own thread is
+inside gets NestedCall: it could only wait for itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from threading import get_ident
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
-from kvstore.errors import KeyNotFound, StateError, StoreClosed, StoreError, StoreFailed
+from kvstore.errors import (
+    KeyNotFound,
+    NestedCall,
+    StateError,
+    StoreClosed,
+    StoreError,
+    StoreFailed,
+)
 from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S
-from kvstore.store.committer import Outcome, commit_once, grow_map, show, take_back
+from kvstore.store.committer import (
+    Outcome,
+    commit_again,
+    commit_once,
+    grow_map,
+    is_from_outside,
+    show,
+    take_back,
+)
 from kvstore.store.cursor import RangeChunks
+from kvstore.store.deputy import Deputy, run_aside, start
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.start import start_engine, status_of, verify
@@ -48,14 +81,46 @@ P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 
+_ABANDONED: Final = -1
+_LOOK_AGAIN_S: Final = 1.0
+"""A thread that waits for another's commit looks after it, should nobody be there to wake it."""
+
+
+class _Bell:
+    """Wakes threads that wait without the store's lock; rung and asked for with it."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[threading.Lock] = []
+
+    def ticket(self) -> threading.Lock:
+        """Acquire it, once more, without the store's lock, to wait."""
+        ticket = threading.Lock()
+        ticket.acquire()
+        self._waiting.append(ticket)
+        return ticket
+
+    def tear(self, ticket: threading.Lock) -> None:
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+
+    def ring(self) -> None:
+        while self._waiting:
+            with contextlib.suppress(RuntimeError):  # an exception came behind the last release
+                self._waiting[-1].release()
+            self._waiting.pop()
+
+
 class _Waiter:
     """A thread whose decision is in no commit yet, or in one that has not ended."""
 
-    __slots__ = ("error", "is_done", "sequence")
+    __slots__ = ("bell", "error", "is_done", "sequence")
 
     def __init__(self, sequence: int) -> None:
         self.sequence, self.is_done = sequence, False
         self.error: StoreError | None = None
+        self.bell: _Bell | None = None
 
 
 class ThreadStore:
@@ -67,13 +132,19 @@ class ThreadStore:
         """Use `open`."""
         self._backend, self._engine, self._reader = backend, engine, reader
         self._options = options
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)  # a commit ended
+        self._lock = threading.RLock()
+        self._owns_lock: Callable[[], bool] = cast("Any", self._lock)._is_owned  # as Condition does
         self._chores = threading.Condition(self._lock)  # the housekeeper should look again
-        self._is_leading = False
+        self._leader = 0  # the thread that commits
+        self._ended = _Bell()  # a commit did
+        self._is_untidy = False
+        self._refusing: Outcome | None = None  # why all that waits was, until it is told
         self._waiters: deque[_Waiter] = deque()
         self._error: StoreError | None = None
         self._pid = os.getpid()
+        self._main = threading.main_thread().ident
+        self._deputy = Deputy(self._stand_in, "kvstore-deputy", is_needed=not backend.is_fast)
+        self._is_closed = False
         self._streams: set[ThreadWatchStream] = set()
         self._progress_at: float | None = None
         self._housekeeper: threading.Thread | None = None
@@ -104,21 +175,25 @@ class ThreadStore:
 
     def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
         """One key. Raises Compacted, FutureRevision, StoreClosed."""
+        self._come_in()
         with self._lock:
             self._check_open()
             record = self._engine.get(key, revision)
         return None if record is None else decode(record)
 
     def range(self, op: RangeOp) -> RangeResult:
+        self._come_in()
         with self._lock:
             self._check_open()
             return self._engine.range(op)
 
     def range_stream(self, op: RangeOp) -> Iterator[RangeResult]:
+        self._come_in()
         with self._lock:
             self._check_open()
             chunks = RangeChunks(self._engine, op, self._options.max_request_bytes)
         while True:
+            self._come_in()
             with self._lock:
                 self._check_open()
                 chunk = chunks.next()
@@ -127,6 +202,7 @@ class ThreadStore:
             yield chunk
 
     def status(self) -> StoreStatus:
+        self._come_in()
         with self._lock:
             self._check_open()
             return status_of(self._engine, self._backend)
@@ -134,66 +210,66 @@ class ThreadStore:
     # -- writes ----------------------------------------------------------------------------------
 
     def txn(self, txn: Txn) -> TxnResult:
-        with self._lock:
-            return self._when_durable(self._decide(self._engine.txn, txn))
+        return self._write(self._engine.txn, txn).result
 
     def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
-        with self._lock:
-            header = self._when_durable(self._decide(self._engine.compact, revision))
-            self._keep_house()
-            while physical and self._engine.is_compacting:
-                self._compaction_step()
-            if physical:
-                self._settle()  # the last step may be the housekeeper's, still being committed
-            return CompactResult(header)
+        header = self._write(self._engine.compact, revision).result
+        self._keep_house()
+        while physical and self._engine.is_compacting:
+            self._compaction_step()
+        if physical:
+            self._settle()  # the last step may be the housekeeper's, still being committed
+        return CompactResult(header)
 
     # -- leases ----------------------------------------------------------------------------------
 
     def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
-        with self._lock:
-            self._check_writable()
-            lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
-            now = self._options.clock()
-            applied = self._decide(self._engine.lease_grant, ttl_s, lease_id, now)
-            self._keep_house()
-            return self._when_durable(applied)
+        granted = self._write(self._grant, ttl_s, lease_id).result
+        self._keep_house()
+        return granted
+
+    def _grant(self, ttl_s: int, lease_id: int) -> Applied[Lease]:
+        lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
+        return self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
 
     def lease_revoke(self, lease_id: int) -> int:
-        with self._lock:
-            return self._when_durable(self._decide(self._engine.lease_revoke, lease_id))
+        return self._write(self._engine.lease_revoke, lease_id).result
 
     def lease_keep_alive(self, lease_id: int) -> Lease:
+        self._come_in()
         with self._lock:
             self._check_open()
             engine, lease = self._engine, self._engine.lessor.get(lease_id)
             applied = engine.lease_keep_alive(lease_id, self._options.clock())
             revision = engine.durable
-            if applied.result:
-                return Lease(lease_id, self._when_durable(applied), revision)
-            while lease is not None and engine.lessor.get(lease_id) is lease:
-                self._check_writable()  # its time is up: revoke it before saying so
-                self._expire()
-                self._settle()
-            self._settle()
-            return Lease(lease_id, 0, engine.durable)
+        if applied.result:
+            self._settle(applied.sequence)
+            return Lease(lease_id, applied.result, revision)
+        while lease is not None and engine.lessor.get(lease_id) is lease:
+            self.expire_due()  # its time is up: revoke it before saying so
+        self._settle()
+        return Lease(lease_id, 0, engine.durable)
 
     def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> LeaseStatus:
+        self._come_in()
         with self._lock:
             self._check_open()
             status = self._engine.lease_status(lease_id, self._options.clock(), keys=keys)
-            self._settle()
-            return status._replace(revision=self._engine.durable)
+        self._settle()
+        return status._replace(revision=self._engine.durable)
 
     def lease_leases(self) -> list[int]:
+        self._come_in()
         with self._lock:
             self._check_open()
             leases = self._engine.lessor.by_remaining()
-            self._settle()
-            return leases
+        self._settle()
+        return leases
 
     # -- watching --------------------------------------------------------------------------------
 
     def watch_stream(self) -> ThreadWatchStream:
+        self._come_in()
         with self._lock:
             self._check_open()
             stream = ThreadWatchStream(self)
@@ -207,78 +283,122 @@ class ThreadStore:
 
         The housekeeper does it; with an injected clock, call it after moving the clock.
         """
-        with self._lock:
-            self._check_writable()
-            return self._expire()
+        return self._write(self._engine.expire, self._options.clock(), EXPIRE_LEASES_PER_TICK)
 
     def notify_progress(self) -> None:
         """The progress interval passed: each watcher that asked for it is told the revision."""
+        self._come_in()
         with self._lock:
             self._notify_progress()
 
-    # -- commits; all with the lock held ---------------------------------------------------------
+    # -- commits ---------------------------------------------------------------------------------
 
-    def _decide(self, decide: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Decide; a refusal that may rest on what is not durable yet waits as an answer does."""
-        self._check_writable()
+    def _write(self, decide: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Decide, and wait until all that was decided by then is durable.
+
+        A refusal that may rest on what is not durable yet waits as an answer does.
+        """
+        refusal: StoreError | None = None
+        me, waiter = get_ident(), None
+        self._come_in(me)
         try:
-            return decide(*args, **kwargs)
-        except StoreError as error:
-            if isinstance(error, (StateError, KeyNotFound)):
-                self._settle()
+            with self._lock:
+                self._check_writable()
+                try:
+                    result = decide(*args, **kwargs)
+                except (StateError, KeyNotFound) as error:
+                    refusal = error
+                waiter = self._wait_for(self._engine.sequence)
+                if waiter is not None and self._backend.is_fast:
+                    self._lead(me)
+            if waiter is not None:
+                self._await(waiter, me)
+        except BaseException:
+            self._break_off(me, waiter)
             raise
-        except BaseException as error:  # Ctrl-C in the middle of a change
-            self._fail(error)
+        if refusal is not None:
+            raise refusal
+        return result
+
+    def _settle(self, sequence: int | None = None) -> None:
+        """Wait until everything decided by now, or up to `sequence`, is durable."""
+        engine, me, waiter = self._engine, get_ident(), None
+        if (engine.sequence if sequence is None else sequence) <= engine.durable_sequence:
+            return
+        self._come_in(me)
+        try:
+            with self._lock:
+                self._check_writable()
+                waiter = self._wait_for(engine.sequence if sequence is None else sequence)
+            if waiter is not None:
+                self._await(waiter, me)
+        except BaseException:
+            self._break_off(me, waiter)
             raise
 
-    def _when_durable(self, applied: Applied[T]) -> T:
-        if applied.sequence > self._engine.durable_sequence:
-            waiter = _Waiter(applied.sequence)
-            self._waiters.append(waiter)
-            while not waiter.is_done:
-                if self._is_leading:
-                    self._changed.wait()
-                elif self._error is None:
-                    self._lead()
-                else:
+    def _wait_for(self, sequence: int) -> _Waiter | None:
+        """With the lock. None: there is nothing to wait for."""
+        if sequence <= self._engine.durable_sequence:
+            return None
+        waiter = _Waiter(sequence)
+        self._waiters.append(waiter)
+        return waiter
+
+    def _await(self, waiter: _Waiter, me: int) -> None:
+        """Without the lock. Lead, have the deputy lead, or wait for who leads, until it is done."""
+        while not waiter.is_done:
+            with self._lock:
+                if waiter.is_done:
+                    break
+                if self._error is not None:
                     raise self._error
-            if waiter.error is not None:
-                raise waiter.error
-        return applied.result
+                leads = self._leader == 0 and self._may_lead(me)
+                if not leads:
+                    waiter.bell = waiter.bell or _Bell()
+                    ticket = waiter.bell.ticket()
+            if leads:
+                self._lead(me)
+                continue
+            if self._leader <= 0:
+                self._deputy.poke()
+            ticket.acquire(timeout=_LOOK_AGAIN_S)
+        if waiter.error is not None:
+            raise waiter.error
 
-    def _settle(self) -> None:
-        """Wait until everything decided by now is durable."""
-        if self._engine.sequence > self._engine.durable_sequence:
-            self._check_writable()
-            self._when_durable(Applied(self._engine.sequence, None))
+    def _may_lead(self, me: int) -> bool:
+        return self._backend.is_fast or me != self._main
 
-    def _lead(self) -> None:
-        """Commit one batch, with the lock released unless the backend is fast."""
-        batch = self._engine.take_batch()
-        try:
-            if self._backend.is_fast:
-                outcome = commit_once(self._backend, batch)
-            else:
-                outcome = self._commit_unlocked(batch)
+    def _lead(self, me: int) -> None:
+        """Commit one batch if nobody else does; with the lock released unless the caller has it."""
+        with self._lock:
+            if self._leader or not self._engine.has_outbox or self._error is not None:
+                return
+            self._leader = me
+            batch = self._engine.take_batch()
+        outcome = commit_once(self._backend, batch)
+        with self._lock:
             self._conclude(batch, outcome)
-        except BaseException as error:  # Ctrl-C: who knows how far it came
-            self._fail(error)
-            raise
-        finally:
-            self._changed.notify_all()
+            self._leader = 0
+            self._wake()
 
-    def _commit_unlocked(self, batch: Batch) -> Outcome:
-        self._is_leading = True
-        self._lock.release()
-        try:
-            return commit_once(self._backend, batch)
-        finally:
-            self._lock.acquire()
-            self._is_leading = False
+    def _wake(self) -> None:
+        """A commit ended; of those who wait and are not told somebody has to lead the next."""
+        self._ended.ring()
+        for waiter in self._waiters:
+            if waiter.bell is not None:
+                waiter.bell.ring()
+                return
 
     def _fail(self, error: BaseException) -> None:
         log.critical("the store has failed, writes are refused until it is reopened: %r", error)
-        self._error = self._error or StoreFailed(f"{StoreFailed.message} ({error!r})")
+        self._refuse(self._error or StoreFailed(f"{StoreFailed.message} ({error!r})"))
+
+    def _refuse(self, error: StoreError) -> None:
+        """From now on."""
+        self._error = error
+        for waiter in self._waiters:
+            if waiter.bell is not None:
+                waiter.bell.ring()
 
     def _conclude(self, batch: Batch, outcome: Outcome) -> None:
         while outcome.is_map_full:
@@ -288,15 +408,93 @@ class ThreadStore:
         outcome = show(self._reader, outcome)
         if outcome.error is None:
             self._engine.publish(batch.last_sequence)
-            waiters, durable = self._waiters, self._engine.durable_sequence
-            while waiters and waiters[0].sequence <= durable:
-                waiters.popleft().is_done = True
-        elif (outcome := take_back(self._engine, outcome, self._options.clock())).is_clean:
-            for waiter in self._waiters:
-                waiter.error, waiter.is_done = outcome.refusal, True
-            self._waiters.clear()
+            self._tell(self._engine.durable_sequence)
+        elif is_from_outside(outcome.error):
+            raise outcome.error
+        elif outcome.is_clean:
+            self._refusing = outcome
+            self._take_all_back(outcome)
+        else:
+            self._fail(outcome.error)
+
+    def _take_all_back(self, refused: Outcome) -> None:
+        outcome = take_back(self._engine, refused, self._options.clock())
+        if outcome.is_clean:
+            self._tell(self._engine.sequence, outcome.refusal)
+        elif outcome.error is not None and is_from_outside(outcome.error):
+            raise outcome.error
         elif outcome.error is not None:
             self._fail(outcome.error)
+        self._refusing = None
+
+    def _tell(self, durable: int, error: StoreError | None = None) -> None:
+        """Everything up to a sequence is decided for good. May be called again."""
+        waiters = self._waiters
+        while waiters and waiters[0].sequence <= durable:
+            waiter = waiters[0]
+            waiter.error, waiter.is_done = error, True
+            if waiter.bell is not None:
+                waiter.bell.ring()
+            waiters.popleft()
+
+    # -- what was broken off -----------------------------------------------------------------------
+
+    def _come_in(self, me: int = 0) -> None:
+        """What every call begins with. Raises NestedCall."""
+        if self._owns_lock() or (me and self._leader == me):
+            raise NestedCall
+        if self._is_untidy:
+            self._deputy.call()
+
+    def _break_off(self, me: int, waiter: _Waiter | None = None) -> None:
+        """An exception came out of a call: leave nothing unfinished behind. Without the lock."""
+        self._is_untidy = True  # first, as long as nothing can come between
+        if self._leader == me:
+            self._leader = _ABANDONED
+        with self._lock:
+            is_told = waiter is None or waiter.is_done
+            is_led = self._leader > 0 or not self._engine.has_outbox
+            is_whole = is_told and is_led and self._leader >= 0 and not self._engine.is_broken_off
+            if is_whole or self._error is not None:
+                self._is_untidy = False
+                return
+        self._deputy.call()
+        if waiter is not None and not waiter.is_done:
+            with contextlib.suppress(StoreError):
+                self._await(waiter, me)
+
+    def _stand_in(self) -> None:
+        """The deputy's work: put in order what was broken off, and commit what waits."""
+        me = get_ident()
+        try:
+            with self._lock:
+                self._put_in_order(me)
+            while self._engine.has_outbox and not self._leader and self._error is None:
+                self._lead(me)
+        except BaseException as error:
+            with self._lock:
+                self._fail(error)
+                self._is_untidy = False
+                self._leader = 0 if self._leader in (me, _ABANDONED) else self._leader
+                self._wake()
+
+    def _put_in_order(self, me: int) -> None:
+        """With the lock."""
+        if not self._is_untidy:
+            return
+        engine = self._engine
+        engine.mend()
+        if self._refusing is not None:
+            self._take_all_back(self._refusing)
+        if self._leader == _ABANDONED:
+            self._leader = me
+            if engine.taken is not None:
+                outcome = commit_again(self._backend, self._reader, engine.taken)
+                self._conclude(engine.taken, outcome)
+            self._tell(engine.durable_sequence)
+            self._leader = 0
+        self._is_untidy = False
+        self._wake()
 
     def _check_open(self) -> None:
         if self._pid != os.getpid():
@@ -309,16 +507,18 @@ class ThreadStore:
         if self._error is not None:
             raise self._error
 
-    # -- housekeeping; all with the lock held ----------------------------------------------------
+    # -- housekeeping ----------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
         """See that the housekeeper runs if there is anything to keep, and looks again."""
-        if self._housekeeper is None and self._next_chore() is not None:
-            self._housekeeper = threading.Thread(
-                target=self._run_chores, name="kvstore-housekeeper", daemon=True
-            )
-            self._housekeeper.start()
-        self._chores.notify_all()
+        with self._lock:
+            runs = self._housekeeper is not None and self._housekeeper.is_alive()
+            if not runs and self._next_chore() is not None:
+                self._housekeeper = threading.Thread(
+                    target=self._run_chores, name="kvstore-housekeeper", daemon=True
+                )
+                start(self._housekeeper)
+            self._chores.notify_all()
 
     def _next_chore(self) -> float | None:
         """Seconds until something is to do; None: nothing."""
@@ -333,20 +533,25 @@ class ThreadStore:
         return min(waits, default=None)
 
     def _run_chores(self) -> None:
-        with self._lock:
-            while self._error is None:
+        while True:
+            with self._lock:
+                if self._error is not None:
+                    return
                 wait_s = self._next_chore()
                 if wait_s is None or wait_s > 0:
                     self._chores.wait(wait_s)
                 self._notify_progress_if_due()
-                try:
+                if self._error is not None:
+                    return
+            try:
+                self.expire_due()
+                if self._engine.is_compacting:
+                    self._compaction_step()
+            except StoreError as error:
+                log.warning("housekeeping could not write, it tries again: %s", error)
+                with self._lock:
                     if self._error is None:
-                        self._expire()
-                    if self._error is None and self._engine.is_compacting:
-                        self._compaction_step()
-                except StoreError as error:
-                    log.warning("housekeeping could not write, it tries again: %s", error)
-                    self._chores.wait(HOUSEKEEPING_RETRY_S)
+                        self._chores.wait(HOUSEKEEPING_RETRY_S)
 
     def _notify_progress(self) -> None:
         for stream in self._streams:
@@ -365,40 +570,60 @@ class ThreadStore:
             self._progress_at = self._options.clock() + self._options.progress_notify_interval_s
             self._keep_house()
 
-    def _expire(self) -> int:
-        now = self._options.clock()
-        revoked = self._decide(self._engine.expire, now, EXPIRE_LEASES_PER_TICK)
-        if revoked:
-            self._settle()
-        return revoked
-
     def _compaction_step(self) -> None:
-        self._decide(self._engine.compaction_step, self._options.compaction_batch_limit)
-        self._settle()
+        self._write(self._engine.compaction_step, self._options.compaction_batch_limit)
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Finish what is being committed, refuse the rest, end all watches, close the backend."""
-        if self._pid != os.getpid():
+    def close(self, before: Callable[[], None] | None = None) -> None:
+        """Finish what is being committed, refuse the rest, end all watches, close the backend.
+
+        `before` is called before that. Interrupted, it closes all the same; again: nothing.
+        """
+        if self._pid != os.getpid() or self._is_closed:
             return
-        with self._lock:
-            if isinstance(self._error, StoreClosed):
-                return
-            while self._is_leading:
-                self._changed.wait()
-            self._error = StoreClosed()
-            self._changed.notify_all()
-            self._chores.notify_all()
-            for stream in tuple(self._streams):
-                stream.core.close()
-            self._streams.clear()
-        if self._housekeeper is not None and self._housekeeper is not threading.current_thread():
+        self.check_not_nested()
+
+        def close() -> None:
+            if before is not None:
+                before()
+            self._close()
+
+        run_aside(close, "kvstore-close")
+
+    def check_not_nested(self) -> None:
+        """Raises NestedCall in a handler that interrupted a call of its own thread."""
+        if self._owns_lock() or self._leader == get_ident():
+            raise NestedCall
+
+    def _close(self) -> None:
+        while not self._shut():
+            pass
+        self._deputy.close()
+        if self._housekeeper is not None and self._housekeeper.is_alive():
             self._housekeeper.join()
         with self._lock:
+            if self._is_closed:
+                return
             verify(self._engine)
             self._reader.close()
             self._backend.close()
+            self._is_closed = True
+
+    def _shut(self) -> bool:
+        """Refuse what comes; False: a commit had to end first, try again."""
+        with self._lock:
+            self._put_in_order(get_ident())
+            if not self._leader:
+                self._refuse(StoreClosed())
+                for stream in tuple(self._streams):
+                    stream.core.close()
+                self._streams.clear()
+                self._chores.notify_all()
+                return True
+            ticket = self._ended.ticket()
+        ticket.acquire(timeout=_LOOK_AGAIN_S)
+        return False
 
 
 class ThreadWatchStream:
@@ -406,51 +631,67 @@ class ThreadWatchStream:
 
     def __init__(self, store: ThreadStore) -> None:
         self._store = store
-        self._ready = threading.Condition(store._lock)
-        self.core: WatchStream = store._engine.watch_stream(self._ready.notify_all)
+        self._bell = _Bell()
+        self.core: WatchStream = store._engine.watch_stream(self._bell.ring)
 
     def __repr__(self) -> str:
         return f"ThreadWatchStream({self.core!r})"
 
     def create(self, request: WatchCreate) -> None:
-        with self._store._lock:
-            self._check_open()
-            self.core.create(request)
-            if request.progress_notify:
-                self._store._expect_progress()
+        self._change(self.core.create, request)
+        if request.progress_notify:
+            self._store._expect_progress()
 
     def cancel(self, watch_id: int) -> None:
-        with self._store._lock:
-            self._check_open()
-            self.core.cancel(watch_id)
+        self._change(self.core.cancel, watch_id)
 
     def request_progress(self) -> None:
-        with self._store._lock:
-            self._check_open()
-            self.core.request_progress()
+        self._change(self.core.request_progress)
 
     def next(self, timeout_s: float | None = None) -> WatchMessage | None:
         """The next message; None after `timeout_s` without one. Raises StoreClosed."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._store._lock:
-            while True:
-                self._check_open()
-                message = self.core.poll()
-                if message is not None:
-                    return message
-                if self.core.has_work:
-                    continue
-                if deadline is not None and (timeout_s := deadline - time.monotonic()) <= 0:
-                    return None
-                if not self._ready.wait(timeout_s):
-                    return self.core.poll()
+        while True:
+            message, ticket = self._change(self._poll)
+            if message is not None:
+                return message
+            if ticket is None:
+                continue
+            wait_s = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+            if not ticket.acquire(timeout=wait_s):
+                return self._change(self._poll_again, ticket)
+
+    def _poll(self) -> tuple[WatchMessage | None, threading.Lock | None]:
+        """With nothing to do, what to wait for."""
+        message = self.core.poll()
+        is_idle = message is None and not self.core.has_work
+        return message, self._bell.ticket() if is_idle else None
+
+    def _poll_again(self, ticket: threading.Lock) -> WatchMessage | None:
+        self._bell.tear(ticket)
+        return self.core.poll()
 
     def close(self) -> None:
-        with self._store._lock:
-            self._store._streams.discard(self)
-            self.core.close()
+        store = self._store
+        store._streams.discard(self)
+        if not self.core.closed:
+            with contextlib.suppress(StoreClosed):
+                self._change(self.core.close)
 
-    def _check_open(self) -> None:
-        self._store._check_open()
-        if self.core.closed:
-            raise StoreClosed
+    def _change(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What watchers have in common is put together anew when an exception comes out of it."""
+        store = self._store
+        store._come_in()
+        try:
+            with store._lock:
+                store._check_open()
+                if self.core.closed:
+                    raise StoreClosed
+                try:
+                    return change(*args, **kwargs)
+                except BaseException:
+                    store._engine.hub.is_torn = True
+                    raise
+        except BaseException:
+            store._break_off(get_ident())
+            raise

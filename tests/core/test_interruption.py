@@ -27,7 +27,7 @@ from kvstore.types import (
     Txn,
     WatchCreate,
 )
-from tests.support.interruption import Interrupted, Interruption, places
+from tests.support.interruption import STEP, Interrupted, Interruption, places
 
 # An exception in the end of a generator that was left is not raised, it is only told of.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -178,7 +178,7 @@ def test_an_exception_takes_back_one_decision(name: str, *, lines: bool) -> None
     made = after.state()
     shown = after.shown()
     assert count > 3
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, STEP):
         rig = Rig()
         interruption = decided(rig, call, at, lines=lines)
         state = rig.state()
@@ -223,7 +223,7 @@ def test_a_publication_is_finished_and_told_once(*, lines: bool) -> None:
     count = places(lambda: publish(whole.engine), AND_LISTS, lines=lines)
     state, told, shown = whole.state(), whole.told(), whole.shown()
     assert [len(events) for events in told] == [9, 2, 6]
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, STEP):
         rig = Rig()
         rig.listen()
         assert rig.write() == sequence
@@ -251,7 +251,7 @@ def test_a_rollback_is_finished(*, lines: bool) -> None:
     failed(whole)
     count = places(lambda: whole.engine.rollback(NOW), AND_LISTS, lines=lines)
     state, shown = whole.state(), whole.shown()
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, STEP):
         rig = Rig()
         failed(rig)
         interruption = decided(rig, lambda e: e.rollback(NOW), at, lines=lines)
@@ -265,7 +265,7 @@ def test_a_rollback_is_finished(*, lines: bool) -> None:
 
 def test_expiry_forgets_no_lease() -> None:
     count = places(lambda: Rig().engine.expire(NOW + 60, 10), AND_LISTS)
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, STEP):
         rig = Rig()
         interruption = decided(rig, lambda e: e.expire(NOW + 60, 10), at)
         assert rig.engine.check() == []

@@ -9,7 +9,7 @@ import pytest
 
 import kvstore
 from kvstore.embedded.leases import HeldLease, Schedule
-from kvstore.errors import InvalidRequest, LeaseExists, LeaseNotFound
+from kvstore.errors import InvalidRequest, LeaseExists, LeaseNotFound, StoreClosed
 from kvstore.types import Lease
 
 
@@ -74,10 +74,14 @@ class TestPlainLeases:
             db.lease_revoke(granted)
 
 
+def closed() -> None:
+    raise StoreClosed
+
+
 class TestSchedule:
     def held(self, ttl_s: int) -> HeldLease:
         lease = HeldLease.__new__(HeldLease)
-        super(HeldLease, lease).__init__(ttl_s, 0)
+        super(HeldLease, lease).__init__(closed, ttl_s, 0)
         lease._enter(Lease(ttl_s, ttl_s))
         return lease
 

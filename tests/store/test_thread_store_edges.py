@@ -26,20 +26,20 @@ def put(key: bytes) -> Txn:
     return Txn(success=(PutOp(key, b"v"),))
 
 
-def test_a_commit_that_is_interrupted_fails_the_store_and_leaves_it_sound(tmp_path: Path) -> None:
-    class Interrupted(LmdbBackend):
+def test_a_commit_that_breaks_off_fails_the_store_and_leaves_it_sound(tmp_path: Path) -> None:
+    class BreaksOff(LmdbBackend):
         is_due = False
 
         def _write(self, txn: Any, batch: Any) -> None:
             super()._write(txn, batch)
             if self.is_due:
-                raise KeyboardInterrupt
+                raise SystemExit
 
-    backend = Interrupted(tmp_path)
+    backend = BreaksOff(tmp_path)
     store = ThreadStore.open(backend)
     store.txn(put(b"a"))
     backend.is_due = True
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoreFailed):
         store.txn(put(b"x"))
     backend.is_due = False
     with pytest.raises(StoreFailed):

@@ -75,6 +75,9 @@ class FaultyBackend:
     def rewrite(self, batch: WriteBatch) -> None:
         self.inner.rewrite(batch)
 
+    def mend(self) -> None:
+        self.inner.mend()
+
     def grow(self) -> None:
         self.inner.grow()
 

@@ -97,6 +97,8 @@ class Hub:
         self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
         self._intervals: IntervalTree[Group] = IntervalTree()
+        self.is_torn = False
+        """An exception came out of a change of a stream: `recall` is to be called."""
         self.streams: set[WatchStream] = set()
         """All that are open."""
         self.watchers = 0
@@ -168,6 +170,7 @@ class Hub:
         """
         self._groups, self._keys, self._intervals = {}, {}, IntervalTree()
         self.watchers = sum(stream.recall(revision) for stream in list(self.streams))
+        self.is_torn = False
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()
