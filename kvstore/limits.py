@@ -30,6 +30,16 @@ WATCH_QUEUE_EVENTS: Final = 4096
 """Events queued on one watch stream; at the bound its watchers fall back to reading the log."""
 WATCH_QUEUE_BYTES: Final = 8 * 1024 * 1024
 """Bytes queued on one watch stream, the same."""
+WATCH_QUEUE_ANSWERS: Final = 1024
+"""Answers (created, canceled, progress) queued on one watch stream; at the bound its requests are
+not read on, and progress that nobody asked for waits."""
+WATCH_TURN_WATCHERS: Final = 512
+"""Watchers that are offered something before others have their turn; a quarter of them, when they
+take leave."""
+WATCH_BACKLOG_CHANGES: Final = 10_000
+"""Changes published and not offered to all whom they concern; above it the next commit waits."""
+WATCH_BACKLOG_BYTES: Final = 16 * 1024 * 1024
+"""Their bytes, the same."""
 CATCH_UP_REVISIONS: Final = 1000
 """Distinct revisions in one catch-up message (etcd: watchBatchMaxRevs)."""
 CATCH_UP_BYTES: Final = 1024 * 1024

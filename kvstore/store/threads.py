@@ -21,7 +21,7 @@ from kvstore.core.engine import Applied, Batch, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import KeyNotFound, NoSpace, StateError, StoreClosed, StoreError, StoreFailed
-from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S
+from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, WATCH_TURN_WATCHERS
 from kvstore.store.committer import Outcome, commit_once, grow_map
 from kvstore.store.cursor import RangeChunks
 from kvstore.store.options import StoreOptions
@@ -46,6 +46,8 @@ __all__ = ["ThreadStore", "ThreadWatchStream"]
 T = TypeVar("T")
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
+_PAUSE_S = 1e-6
+"""A thread that only releases the lock takes it again before those who wait wake up."""
 
 
 class _Waiter:
@@ -266,6 +268,18 @@ class ThreadStore:
             raise
         finally:
             self._changed.notify_all()
+        self._finish_work()
+
+    def _finish_work(self) -> None:
+        """Do what the hub has left to do, and let others have the lock after each piece.
+
+        Whoever does not come that far leaves it to the next one, or to a stream that is read.
+        """
+        hub = self._engine.hub
+        while hub.has_work:
+            hub.work()
+            if hub.has_work:
+                self._changed.wait(_PAUSE_S)
 
     def _commit_unlocked(self, batch: Batch) -> Outcome:
         self._is_leading = True
@@ -353,8 +367,10 @@ class ThreadStore:
                     self._chores.wait(HOUSEKEEPING_RETRY_S)
 
     def _notify_progress(self) -> None:
-        for stream in self._streams:
+        for count, stream in enumerate(tuple(self._streams), 1):
             stream.core.tick_progress()
+            if not count % WATCH_TURN_WATCHERS:
+                self._changed.wait(_PAUSE_S)
 
     def _notify_progress_if_due(self) -> None:
         now = self._options.clock()
@@ -436,6 +452,7 @@ class ThreadWatchStream:
     def next(self, timeout_s: float | None = None) -> WatchMessage | None:
         """The next message; None after `timeout_s` without one. Raises StoreClosed."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        hub = self._store._engine.hub
         with self._store._lock:
             while True:
                 self._check_open()
@@ -443,6 +460,9 @@ class ThreadWatchStream:
                 if message is not None:
                     return message
                 if self.core.has_work:
+                    continue
+                if hub.has_work:
+                    hub.work()
                     continue
                 if deadline is not None and (timeout_s := deadline - time.monotonic()) <= 0:
                     return None
@@ -453,6 +473,7 @@ class ThreadWatchStream:
         with self._store._lock:
             self._store._streams.discard(self)
             self.core.close()
+            self._store._finish_work()
 
     def _check_open(self) -> None:
         self._store._check_open()

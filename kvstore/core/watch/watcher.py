@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from kvstore.types import WatchCreate, WatchFilter
 
 if TYPE_CHECKING:
+    from kvstore.core.watch.group import Group
     from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["State", "Watcher"]
@@ -33,11 +34,14 @@ class Watcher:
     __slots__ = (
         "after",
         "deletes",
+        "following",
         "fragment",
+        "group",
         "id",
         "next_revision",
         "notified",
         "prev_kv",
+        "previous",
         "progress_notify",
         "puts",
         "range",
@@ -58,6 +62,10 @@ class Watcher:
         self.state = State.SYNCED
         self.after = 0  # catching up begins when the stream has handed out this many messages
         self.notified = False  # got something since the last progress tick
+        self.group: Group | None = None
+        self.previous: Watcher | None = None
+        self.following: Watcher | None = None
+        """Its neighbours in the group, which it has while it is synced."""
 
     def __repr__(self) -> str:
         return f"Watcher({self.id}, {self.range}, {self.state.value} at {self.next_revision})"
@@ -65,3 +73,11 @@ class Watcher:
     @property
     def sees_all(self) -> bool:
         return self.puts and self.deletes
+
+    @property
+    def bookmark(self) -> int:
+        """The least revision that progress may tell it while it is synced.
+
+        Not less than it has seen, nor than it asked for.
+        """
+        return max(self.start_revision, self.next_revision - 1)
