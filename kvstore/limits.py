@@ -53,6 +53,9 @@ EXPIRE_LEASES_PER_TICK: Final = 500
 """Leases revoked in one pass over the due ones (etcd: leaseRevokeRate per 500 ms)."""
 HOUSEKEEPING_RETRY_S: Final = 1.0
 """Pause before an expiry or a compaction that the disk refused is tried again."""
+KEEP_ALIVE_ANSWERS: Final = 1024
+"""Keep-alives of one stream that are not answered or whose answers were not taken; at the bound its
+requests are not read on."""
 COMPACTION_BATCH_KEYS: Final = 1000
 """Keys visited in one slice of a compaction (--compaction-batch-limit)."""
 COMPACTION_SLEEP_S: Final = 0.01

@@ -58,7 +58,8 @@ class Echo:
         self.answers -= 1
         return b"" if self.answers >= 0 else None
 
-    has_work = False
+    has_work = is_spent = False
+    room = 1
 
     def end(self) -> None:
         self.is_over = True

@@ -4,9 +4,9 @@ Watchers of one interval share a group, so that a revision is matched once for a
 synced watchers are in groups; what a watcher costs while it catches up is paid by its stream.
 
 What concerns few watchers is offered to them at once. Any work that grows with the number of
-watchers is done in pieces of `WATCH_TURN_WATCHERS`, so that nobody waits longer than for one: the
-first at once, the others by whoever drives the hub, who is told by `on_work` and calls `work` while
-there `has_work`:
+watchers is done in pieces of `WATCH_TURN_WATCHERS`, so that nobody waits longer than for one. What
+is done at once adds up to one piece; all beyond is left to whoever drives the hub, who is told by
+`on_work` and calls `work` in a turn of its own, while there `has_work`:
 
     a delivery        to the watchers it concerns; the next begins when it is done
     held progress     of streams that asked while something was being delivered
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub"]
 
+LEAVE_COST = 4
+"""What it costs to let a watcher go, in offers."""
+
 
 class Hub:
     def __init__(self, history: History, totals: Totals) -> None:
@@ -62,6 +65,7 @@ class Hub:
         self._asking: deque[WatchStream] = deque()
         self._to_answer = 0  # of those, since a delivery was done
         self._leaving: deque[WatchStream] = deque()
+        self._spent = 0  # watchers that something was done for since `work`
 
     def __repr__(self) -> str:
         return (
@@ -127,17 +131,23 @@ class Hub:
 
         There is at least one; the list is the hub's from now on.
         """
-        if not self._deliveries:
+        if not self._deliveries and self._spent < WATCH_TURN_WATCHERS:
             if self._deliver_one(changes) if len(changes) == 1 else self._deliver_few(changes):
                 return
             delivery = Delivery(self.history, changes)
-            delivery.run(self._keys, self._intervals, WATCH_TURN_WATCHERS)
+            left = delivery.run(self._keys, self._intervals, WATCH_TURN_WATCHERS)
+            self._spend(WATCH_TURN_WATCHERS - left)
             if delivery.is_done:
                 return
             self._defer(delivery)
-        elif not self._extend_last(changes):
+        elif not self._deliveries or not self._extend_last(changes):
             self._defer(Delivery(self.history, changes))
         self.on_work()
+
+    def _spend(self, watchers: int) -> None:
+        self._spent += watchers
+        if self._spent >= WATCH_TURN_WATCHERS:
+            self.on_work()
 
     def _deliver_one(self, changes: list[WatchedChange]) -> bool:
         """At once, if it concerns few; the most frequent kind by far."""
@@ -151,6 +161,8 @@ class Hub:
             watchers += group.size
         if watchers > WATCH_TURN_WATCHERS:
             return False
+        if watchers:
+            self._spend(watchers)
         plain: Offer | None = None
         with_prev: Offer | None = None
         revision = changes[0].packed >> 32
@@ -185,6 +197,7 @@ class Hub:
             most -= 1
             if most < 0:
                 return False
+        self._spend(WATCH_TURN_WATCHERS - most - len(changes))
         revision = changes[-1].packed >> 32
         for group, theirs in concerned.items():
             if group.prev_kvs:
@@ -229,6 +242,7 @@ class Hub:
 
     def work(self) -> None:
         """One piece of what is left to do."""
+        self._spent = 0
         most = WATCH_TURN_WATCHERS
         while self._deliveries and most > 0:
             delivery, size = self._deliveries[0]
@@ -252,17 +266,19 @@ class Hub:
     def retire(self, stream: WatchStream) -> None:
         """The stream is closed: see that its watchers leave."""
         self._leaving.append(stream)
-        if len(self._leaving) == 1:
+        if len(self._leaving) == 1 and self._spent < WATCH_TURN_WATCHERS:
             self._take_leave()
         if self._leaving:
             self.on_work()
 
     def _take_leave(self) -> None:
-        most = max(WATCH_TURN_WATCHERS >> 2, 1)  # it costs more than an offer
+        most = max(WATCH_TURN_WATCHERS // LEAVE_COST, 1)
         while self._leaving and most > 0:
-            most -= self._leaving[0].shed(most)
-            if most > 0:
+            count = self._leaving[0].shed(most)
+            self._spend(LEAVE_COST * count)
+            if count < most:
                 self._leaving.popleft()
+            most -= max(count, 1)
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+from kvstore.limits import KEEP_ALIVE_ANSWERS
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
@@ -168,6 +169,13 @@ class KeepAliveSession:
         if self._error is not None:
             raise self._error
         return None
+
+    @property
+    def room(self) -> int:
+        waiting = len(self._answers) + (len(self._slow) if self._slow else 0)
+        return max(KEEP_ALIVE_ANSWERS - waiting, 0)
+
+    is_spent = False
 
     @property
     def has_work(self) -> bool:

@@ -45,11 +45,13 @@ from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
 from kvstore.server.transports.rpc.unary import UnaryCall
 from kvstore.server.transports.web.http2 import Web, WebCall, WebHead
 
-__all__ = ["Calls"]
+__all__ = ["TURN_WORK", "Calls"]
 
 QUEUE_BYTES: Final = 32 * 1024 * 1024
 """Of answers that wait for one client to take them; above it his requests wait."""
 POSTPONED_CALLS: Final = 10_000
+TURN_WORK: Final = 256
+"""Responses of streams, or what costs as much, before others have their turn."""
 _STRIKES: Final = 2
 _IDLE_PING_INTERVAL_S: Final = 7200.0
 
@@ -269,11 +271,14 @@ class Calls:
 
     # -- turns -----------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """Pull the streams that have something to say."""
-        ready = self._ready
+    def turn(self) -> int:
+        """Pull streams that have something to say, until it is `TURN_WORK`; returns the work."""
+        ready, work = self._ready, 0
         for _ in range(len(ready)):
-            ready.popleft().pump()
+            work += ready.popleft().pump()
+            if work >= TURN_WORK:
+                break
+        return work
 
     @property
     def has_work(self) -> bool:

@@ -40,17 +40,20 @@ class MessageReader:
         """What grpc-go says of a stream that ends here, before a message does."""
         return "unexpected EOF" if len(self._buffer) > PREFIX_BYTES else "EOF"
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole with `data`. Raises StatusError with the texts of grpc-go."""
+    def feed(self, data: bytes, most: int | None = None) -> list[bytes]:
+        """The messages that are whole with `data`, at most so many: the rest stays for the next.
+
+        Raises StatusError with the texts of grpc-go.
+        """
         buffer = self._buffer
-        if not buffer and len(data) >= PREFIX_BYTES:  # one whole message, mostly
+        if most != 0 and not buffer and len(data) >= PREFIX_BYTES:  # one whole message, mostly
             flag, size = prefix_of(data)
             if size == len(data) - PREFIX_BYTES and size <= self._max_bytes:
                 return [self.plain(flag, data[PREFIX_BYTES:])]
         buffer += data
-        messages = []
+        messages: list[bytes] = []
         at, end = 0, len(buffer)
-        while end - at >= PREFIX_BYTES:
+        while end - at >= PREFIX_BYTES and len(messages) != most:
             flag, size = prefix_of(buffer, at)
             if size > self._max_bytes:
                 raise too_large(size, self._max_bytes)

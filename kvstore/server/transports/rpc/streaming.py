@@ -33,6 +33,10 @@ _BURST: Final = 64
 """Responses of one stream before others have their turn."""
 _BURST_BYTES: Final = 64 * 1024
 """The same in bytes."""
+_REQUEST_WORK: Final = 4
+"""What a request costs, in responses."""
+_SPENT_WORK: Final = 256
+"""What a pull costs that looked at much of the past: a turn."""
 _UNREAD_MESSAGES: Final = 256
 """Requests of a generator that wait before the client is slowed down."""
 _OK: Final = Status(Code.OK, "", 200)
@@ -136,14 +140,21 @@ class _StreamingCall:
 
 
 class SessionCall(_StreamingCall):
-    """No task: the session is fed as messages come and pulled in turns of the connection."""
+    """No task: the session is fed and pulled in turns of the connection.
 
-    __slots__ = ("_is_ready", "_session")
+    Messages that have not had their turn, or that the session has no room for, stay as they came,
+    and are not credited back: a window's worth at most.
+    """
+
+    __slots__ = ("_arrived", "_has_ended", "_has_more", "_is_ready", "_session")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
         assert head.method is not None
         assert head.method.session is not None
+        self._arrived: list[bytes] = []
+        self._has_ended = False  # the client said that he says no more; the session was not told
+        self._has_more = False  # messages that were not taken may be with the reader
         self._is_ready = False
         self._session = head.method.session(head.call, self._on_ready)
 
@@ -151,36 +162,31 @@ class SessionCall(_StreamingCall):
         """The end of what the client says is not the end of the stream."""
         if self.is_done:
             return
-        head = self._head
-        assert head.stats is not None
-        try:
-            for message in self._reader.feed(data):
-                head.stats.received += 1
-                self._session.receive(parse(head, message, is_stream=True))
-            if is_end and not self._reader.is_empty:
-                raise _CUT
-            if is_end:
-                self._session.end()
-        except Exception as error:
-            self._end(status_for(head, error))
-            return
-        self._credit(len(data))
+        if data:
+            self._arrived.append(data)
+            self._owed += len(data)
+        self._has_ended = is_end
+        self._on_ready()
 
-    def pump(self) -> None:
-        """Send what the session has, as long as it leaves at once."""
+    def pump(self) -> int:
+        """Give the session what has come, and send what it has as long as it leaves at once.
+
+        Returns the work that was.
+        """
         self._is_ready = False
         if self.is_done:
-            return
-        if self.stream.queue or self._calls.connection.is_congested:
-            return  # `writable` comes back to it
+            return 0
+        work = self._take() if self._arrived or self._has_more or self._has_ended else 1
+        if self.is_done or self.stream.queue or self._calls.connection.is_congested:
+            return work  # `writable` comes back to it
         if not self._calls.may_pull(self):
-            return
+            return work
         session = self._session
         responses: list[Response] = []
         error: Exception | None = None
         is_more, size = True, 0
         try:
-            while len(responses) < _BURST and size < _BURST_BYTES:
+            for _ in range(_BURST):
                 response = session.pull()
                 if response is not None:
                     responses.append(response)
@@ -188,16 +194,53 @@ class SessionCall(_StreamingCall):
                 elif not session.has_work:
                     is_more = False
                     break
+                if session.is_spent:
+                    work += _SPENT_WORK
+                    break
+                if size >= _BURST_BYTES:
+                    work += _BURST
+                    break
         except Exception as raised:
             error = raised
         if responses:
             self._send(responses)
         if error is not None:
             self._end(status_for(self._head, error))
-        elif is_more:
+        elif is_more or (self._has_more and session.room):
             self._on_ready()
         elif session.is_over:
             self._end(_OK)
+        return work + len(responses)
+
+    def _take(self) -> int:
+        """Feed the session, as far as it is its turn and there is room; returns the work."""
+        head, session, arrived = self._head, self._session, self._arrived
+        assert head.stats is not None
+        most = min(_BURST, session.room)
+        if not most:
+            return 1
+        data = arrived[0] if len(arrived) == 1 else b"".join(arrived)
+        arrived.clear()
+        try:
+            messages = self._reader.feed(data, most)
+            for message in messages:
+                head.stats.received += 1
+                session.receive(parse(head, message, is_stream=True))
+            self._has_more = len(messages) == most
+            if self._has_ended and not self._has_more:
+                self._has_ended = False
+                if not self._reader.is_empty:
+                    raise _CUT
+                session.end()
+        except Exception as error:
+            self._end(status_for(head, error))
+            return _BURST
+        self._credit(0)
+        return 1 + _REQUEST_WORK * len(messages)
+
+    @property
+    def _is_backed_up(self) -> bool:
+        return bool(self.stream.queue or self._has_more or self._arrived)
 
     def writable(self) -> None:
         if self._owed:
