@@ -33,7 +33,7 @@ WATCH_QUEUE_BYTES: Final = 8 * 1024 * 1024
 WATCH_QUEUE_ANSWERS: Final = 1024
 """Answers (created, canceled, progress) queued on one watch stream; at the bound its requests are
 not read on, and progress that nobody asked for waits."""
-WATCH_TURN_WATCHERS: Final = 512
+WATCH_TURN_WATCHERS: Final = 256
 """Watchers that are offered something before others have their turn; a quarter of them, when they
 take leave."""
 WATCH_BACKLOG_CHANGES: Final = 10_000
@@ -46,6 +46,8 @@ CATCH_UP_BYTES: Final = 1024 * 1024
 """A catch-up message is closed at the first revision boundary at or above this."""
 CATCH_UP_SCAN_ROWS: Final = 4096
 """Log rows looked at in one step of catching up."""
+CATCH_UP_AT_ONCE: Final = 16
+"""Such pieces of one stream, small ones, before others have their turn."""
 CATCH_UP_INDEX_KEYS: Final = 256
 """An interval with up to this many keys is caught up through the index, not by a log scan."""
 

@@ -115,8 +115,8 @@ def run(test: Callable[[Served], Awaitable[None]]) -> None:
     asyncio.run(body())
 
 
-def create(key: bytes, end: bytes = b"") -> bytes:
-    request = rpc_pb2.WatchCreateRequest(key=key, range_end=end)
+def create(key: bytes, end: bytes = b"", start: int = 0) -> bytes:
+    request = rpc_pb2.WatchCreateRequest(key=key, range_end=end, start_revision=start)
     return rpc_pb2.WatchRequest(create_request=request).SerializeToString()
 
 
@@ -129,6 +129,7 @@ SHAPES = {
     "prefixes": lambda at: create(b"k%06d" % at, b"k%06d" % (at + 1)),
     "overlapping": lambda at: create(b"k%06d" % at, b"\x00"),
     "the-same": lambda at: create(b"k", b"l"),
+    "in-the-past": lambda at: create(b"k%06d" % at, start=1),
 }
 
 
@@ -158,7 +159,7 @@ def test_no_turn_does_more_than_its_bound(
                 watching.send(calls[at % streams], request)
         await served.until(lambda: seen["created"] == MANY)
         await put(other, b"k%06d" % (MANY - 1))
-        concerned = {"distinct": 1, "prefixes": 1}.get(shape, MANY)
+        concerned = {"distinct": 1, "prefixes": 1, "in-the-past": 1}.get(shape, MANY)
         await served.until(lambda: seen["events"] == concerned)
         if ending == "cancel":
             for call in calls:

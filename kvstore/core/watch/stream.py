@@ -25,6 +25,7 @@ from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.watcher import State, Watcher
 from kvstore.errors import Compacted
 from kvstore.limits import (
+    CATCH_UP_AT_ONCE,
     CATCH_UP_INDEX_KEYS,
     WATCH_QUEUE_ANSWERS,
     WATCH_QUEUE_BYTES,
@@ -59,6 +60,7 @@ class WatchStream:
         self._is_asking = False
         self._next_id = 0
         self._past_turn = False
+        self._pieces = 0  # of the past that were read
         self.is_spent = False
         """The last `poll` did a turn's work: let others have theirs."""
         self.closed = False
@@ -239,7 +241,9 @@ class WatchStream:
             self._hub.watchers -= 1
             return WatchMessage(watcher.id, 0, canceled=True, compact_revision=history.compacted)
         past = history.history(watcher.range, watcher.next_revision, prev=watcher.prev_kv)
-        self.is_spent = past.rows > CATCH_UP_INDEX_KEYS
+        self._pieces += 1
+        is_large = past.rows > CATCH_UP_INDEX_KEYS
+        self.is_spent = is_large or not self._pieces % CATCH_UP_AT_ONCE
         watcher.next_revision = past.next_revision
         if past.next_revision > history.durable:
             self._leave_behind(watcher)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 import pytest
@@ -279,3 +280,34 @@ class TestProgress:
         taken(stream)
         stream.request_progress()
         assert [m.revision for m in taken(stream)] == [3]
+
+
+class TestCost:
+    @pytest.mark.parametrize("kind", [KeyRange, KeyRange.prefix])
+    def test_a_put_does_as_much_whatever_others_watch(
+        self, world: World, kind: Callable[[bytes], KeyRange]
+    ) -> None:
+        """Calls are counted, of Python and of C."""
+        with patch("kvstore.core.watch.hub.WATCH_TURN_WATCHERS", 256):
+            stream = world.stream(*[WatchCreate(kind(b"%06d/" % at)) for at in range(100)])
+            few = calls_of(lambda: world.put(b"000050/"))
+            for at in range(100, 5_000):
+                stream.create(WatchCreate(kind(b"%06d/" % at)))
+            world.hub.work()
+            many = calls_of(lambda: world.put(b"000050/"))
+        assert many <= few + 2 * (kind != KeyRange) * 6  # levels of the tree
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    count = 0
+
+    def profile(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
