@@ -11,7 +11,18 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import checkperf, inprocess, kubernetes, leases, lists, loads, served, starts, watches
+from bench import (
+    checkperf,
+    crowds,
+    inprocess,
+    kubernetes,
+    leases,
+    lists,
+    loads,
+    served,
+    starts,
+    watches,
+)
 from bench.peers import Kind, Load, Workload, ours_and_etcd, started
 from bench.report import Result, line, machine, page, rewrite
 from bench.servers import etcd37, is_installed
@@ -25,6 +36,7 @@ SERVED: dict[str, Workload] = {
     **served.WORKLOADS,
     **kubernetes.WORKLOADS,
     **watches.WORKLOADS,
+    **crowds.WORKLOADS,
     **leases.WORKLOADS,
     **lists.WORKLOADS,
     **starts.WORKLOADS,

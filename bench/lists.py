@@ -7,8 +7,6 @@ are a client in a process of its own that reads one key again and again.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from bench.kubernetes import OBJECT, put_many
 from bench.peers import Load, Peers, Workload, compared
 from bench.report import Result
 from bench.servers import Running
+from bench.waiting import waits
 from kvstore.bench.awaited import CallFailed, answer, connect, unary
 from kvstore.bench.http2 import Connection, Method
 from kvstore.client.grpc import GrpcStore
@@ -31,7 +30,6 @@ __all__ = ["WORKLOADS"]
 RANGE, RANGE_STREAM = Method("/etcdserverpb.KV/Range"), Method("/etcdserverpb.KV/RangeStream")
 LISTED = KeyRange(b"/registry/listed/", b"/registry/listed0")
 _prefix = Struct(">BI")
-ROOT = Path(__file__).parents[1]
 
 List = Callable[[Connection, Load], Awaitable[int]]
 """Lists everything once; returns how many objects there were."""
@@ -69,17 +67,9 @@ def _fill(server: Running, objects: int) -> None:
 
 def _list(server: Running, make: List, load: Load) -> Sequence[float]:
     """Milliseconds of the list, and of the longest wait of those who read meanwhile."""
-    command = [sys.executable, "-m", "bench.waiting", server.target]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as waiting:
-        assert waiting.stdin is not None
-        assert waiting.stdout is not None
-        assert waiting.stdout.readline() == "ready\n"
+    with waits(server.target) as waited:
         took_s = asyncio.run(_timed(server, make, load))
-        waiting.stdin.close()
-        longest_s = float(waiting.stdout.readline())
-    return [took_s * 1e3, longest_s * 1e3]
+    return [took_s * 1e3, waited.longest_s * 1e3]
 
 
 async def _timed(server: Running, make: List, load: Load) -> float:

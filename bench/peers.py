@@ -32,6 +32,8 @@ class Load:
     idle_connections: int = 100
     idle_watches: int = 100
     """On each of these."""
+    crowd: int = 100_000
+    """Watches of one connection."""
     listed: int = 100_000
     page_keys: int = 500
     kept: int = 100_000
@@ -52,6 +54,7 @@ class Load:
             watch_s=1.0,
             watched_puts=100,
             idle_watches=10,
+            crowd=5_000,
             listed=5_000,
             kept=5_000,
             check_perf=(),

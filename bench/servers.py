@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 START_TIMEOUT_S = 20.0
+_WITHOUT_COLLECTOR = (
+    "import gc, runpy; gc.disable(); runpy.run_module('kvstore', run_name='__main__')"
+)
 STOP_TIMEOUT_S = 10.0
 
 
@@ -65,11 +68,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def kvstore_server(directory: Path) -> Iterator[Running]:
-    """`kvstore serve` on the data in `directory`, when it takes connections."""
+def kvstore_server(directory: Path, *, collects: bool = True) -> Iterator[Running]:
+    """`kvstore serve` on the data in `directory`, when it takes connections.
+
+    Without `collects` the collector of reference cycles never runs, whose pauses hide others.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "kvstore", "serve", "--data-dir", str(directory / "kvstore")]
+    program = ["-m", "kvstore"] if collects else ["-c", _WITHOUT_COLLECTOR]
+    command = [sys.executable, *program, "serve", "--data-dir", str(directory / "kvstore")]
     command += ["--listen-client-urls", url, "--advertise-client-urls", url]
     with _running(command, directory / "kvstore.log", port) as running:
         yield running

@@ -30,12 +30,24 @@ WATCH_QUEUE_EVENTS: Final = 4096
 """Events queued on one watch stream; at the bound its watchers fall back to reading the log."""
 WATCH_QUEUE_BYTES: Final = 8 * 1024 * 1024
 """Bytes queued on one watch stream, the same."""
+WATCH_QUEUE_ANSWERS: Final = 1024
+"""Answers (created, canceled, progress) queued on one watch stream; at the bound its requests are
+not read on, and progress that nobody asked for waits."""
+WATCH_TURN_WATCHERS: Final = 256
+"""Watchers that are offered something before others have their turn; a quarter of them, when they
+take leave."""
+WATCH_BACKLOG_CHANGES: Final = 10_000
+"""Changes published and not offered to all whom they concern; above it the next commit waits."""
+WATCH_BACKLOG_BYTES: Final = 16 * 1024 * 1024
+"""Their bytes, the same."""
 CATCH_UP_REVISIONS: Final = 1000
 """Distinct revisions in one catch-up message (etcd: watchBatchMaxRevs)."""
 CATCH_UP_BYTES: Final = 1024 * 1024
 """A catch-up message is closed at the first revision boundary at or above this."""
 CATCH_UP_SCAN_ROWS: Final = 4096
 """Log rows looked at in one step of catching up."""
+CATCH_UP_AT_ONCE: Final = 16
+"""Such pieces of one stream, small ones, before others have their turn."""
 CATCH_UP_INDEX_KEYS: Final = 256
 """An interval with up to this many keys is caught up through the index, not by a log scan."""
 
@@ -43,6 +55,9 @@ EXPIRE_LEASES_PER_TICK: Final = 500
 """Leases revoked in one pass over the due ones (etcd: leaseRevokeRate per 500 ms)."""
 HOUSEKEEPING_RETRY_S: Final = 1.0
 """Pause before an expiry or a compaction that the disk refused is tried again."""
+KEEP_ALIVE_ANSWERS: Final = 1024
+"""Keep-alives of one stream that are not answered or whose answers were not taken; at the bound its
+requests are not read on."""
 COMPACTION_BATCH_KEYS: Final = 1000
 """Keys visited in one slice of a compaction (--compaction-batch-limit)."""
 COMPACTION_SLEEP_S: Final = 0.01

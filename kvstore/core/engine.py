@@ -36,7 +36,8 @@ from kvstore.core.mvcc.txn import TxnRun, Write
 from kvstore.core.mvcc.validate import check_range, check_txn, payload_bytes
 from kvstore.core.ports import RecordReader
 from kvstore.core.totals import Totals
-from kvstore.core.watch.hub import Hub, WatchedChange
+from kvstore.core.watch.delivery import Past, WatchedChange
+from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
     Compacted,
@@ -576,21 +577,19 @@ class Engine:
     def watch_stream(self, on_ready: Callable[[], None]) -> WatchStream:
         return WatchStream(self.hub, on_ready)
 
-    def history(
-        self, key_range: KeyRange, first: int, *, prev: bool
-    ) -> tuple[list[WatchedChange], int]:
-        """See kvstore.core.watch.hub.History."""
+    def history(self, key_range: KeyRange, first: int, *, prev: bool) -> Past:
+        """See kvstore.core.watch.delivery.History."""
         few = self.index.count_known(key_range) <= CATCH_UP_INDEX_KEYS
-        changes, next_revision = (
+        past = (
             self._history_by_index(key_range, first)
             if few
             else self._history_by_scan(key_range, first)
         )
         if prev:
-            self.load_prev(changes)
-        return cast("list[WatchedChange]", changes), next_revision
+            self.load_prev(past.changes)
+        return past
 
-    def _history_by_index(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
+    def _history_by_index(self, key_range: KeyRange, first: int) -> Past:
         end = self.durable + 1
         found: list[tuple[int, bytes]] = []
         for key in self.index.known(key_range):
@@ -599,18 +598,18 @@ class Engine:
             if len(revisions) > CATCH_UP_REVISIONS:  # cut: what other keys have beyond must wait
                 end = min(end, main_of(revisions[-1]))
         found = sorted(one for one in found if one[0] < end << 32)
-        changes: list[Change] = []
+        changes: list[WatchedChange] = []
         pace = _Pace()
         for start in range(0, len(found), 256):
             piece = found[start : start + 256]
             records = self._reader.get_checked([packed for packed, _ in piece])
             for (packed, key), record in zip(piece, records, strict=True):
                 if pace.is_over(packed >> 32, len(record)):
-                    return changes, packed >> 32
+                    return Past(changes, packed >> 32, len(changes))
                 changes.append(Change(packed, key, record))
-        return changes, end
+        return Past(changes, end, len(changes))
 
-    def _history_by_scan(self, key_range: KeyRange, first: int) -> tuple[list[Change], int]:
+    def _history_by_scan(self, key_range: KeyRange, first: int) -> Past:
         rows = self._reader.scan(first << 32, CATCH_UP_SCAN_ROWS)
         more = len(rows) == CATCH_UP_SCAN_ROWS
         while more and main_of(rows[0][0]) == main_of(rows[-1][0]):  # a revision is never split
@@ -618,7 +617,7 @@ class Engine:
             more = len(piece) == CATCH_UP_SCAN_ROWS
             rows += piece
         end = min(main_of(rows[-1][0]) if more else self.durable + 1, self.durable + 1)
-        changes: list[Change] = []
+        changes: list[WatchedChange] = []
         pace = _Pace()
         for packed, record in rows:
             main = packed >> 32
@@ -627,9 +626,9 @@ class Engine:
             key = key_of(record)
             if key in key_range:
                 if pace.is_over(main, len(record)):
-                    return changes, main
+                    return Past(changes, main, len(rows))
                 changes.append(Change(packed, key, record))
-        return changes, end
+        return Past(changes, end, len(rows))
 
     def events(self, changes: Sequence[WatchedChange], *, prev: bool) -> Sequence[Event]:
         return Events(cast("list[Change]", changes), prev=prev)

@@ -180,8 +180,18 @@ class Session(Protocol):
         """A message of the client. What it raises ends the call with its status."""
         ...
 
+    @property
+    def room(self) -> int:
+        """How many more messages it takes; at 0 none until some of its responses were pulled."""
+        ...
+
     def pull(self) -> Response | None:
         """The next response; None for none now. Raises what ends the call."""
+        ...
+
+    @property
+    def is_spent(self) -> bool:
+        """Did the last pull do a turn's work, so that others should have theirs?"""
         ...
 
     @property
@@ -191,11 +201,6 @@ class Session(Protocol):
 
     def end(self) -> None:
         """The client says no more."""
-        ...
-
-    @property
-    def is_full(self) -> bool:
-        """Does it take no more requests before `on_ready` was called again?"""
         ...
 
     @property

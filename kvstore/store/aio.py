@@ -31,7 +31,12 @@ from kvstore.errors import (
     StoreFailed,
     WriteRefused,
 )
-from kvstore.limits import EXPIRE_LEASES_PER_TICK, HOUSEKEEPING_RETRY_S, RANGE_SLICE_KEYS
+from kvstore.limits import (
+    EXPIRE_LEASES_PER_TICK,
+    HOUSEKEEPING_RETRY_S,
+    RANGE_SLICE_KEYS,
+    WATCH_TURN_WATCHERS,
+)
 from kvstore.store.committer import (
     Committer,
     Outcome,
@@ -94,8 +99,9 @@ class LoopStore:
         self._committer = (
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
-        self._is_committing = self._flush_is_due = False
+        self._is_committing = self._flush_is_due = self._work_is_due = False
         self._turn = self._flushed = 0  # flushes that were called for, and the last that was done
+        self._works = self._worked = 0  # the same of the hub's work
         self._refusing: Outcome | None = None  # why all that waits was, until it is told
         self._gathering = Gathering(self._loop.time)
         self._waiters: deque[tuple[int, Waiter, Any]] = deque()
@@ -104,6 +110,7 @@ class LoopStore:
         self._expiry: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
         self._compaction: asyncio.Task[None] | None = None
+        engine.hub.on_work = self._work_soon
         self._after_commit()
 
     @classmethod
@@ -216,16 +223,15 @@ class LoopStore:
         return self._engine.totals
 
     def queues(self) -> Queues:
-        """What waits now. O(watch streams)."""
-        streams = [stream.core for stream in self._streams]
-        queued = [stream.queued for stream in streams]
+        """What waits now."""
+        hub = self._engine.hub
         return Queues(
             *self._engine.pending,
             len(self._waiters),
-            len(streams),
-            sum(events for events, _ in queued),
-            sum(size for _, size in queued),
-            sum(stream.behind for stream in streams),
+            len(self._streams),
+            hub.queued_events,
+            hub.queued_bytes,
+            hub.behind,
         )
 
     # -- writes ----------------------------------------------------------------------------------
@@ -350,8 +356,40 @@ class LoopStore:
 
     def notify_progress(self) -> None:
         """The progress interval passed: each watcher that asked for it is told the revision."""
-        for stream in self._streams:
+        self._notify_progress(tuple(self._streams), 0)
+
+    def _notify_progress(self, streams: Sequence[PolledStream], first: int) -> None:
+        """In pieces, with the loop free in between."""
+        end = first + WATCH_TURN_WATCHERS
+        for stream in streams[first:end]:
             stream.core.tick_progress()
+        if end < len(streams):
+            self._loop.call_soon(self._notify_progress, streams, end)
+
+    def _work_soon(self) -> None:
+        if not self._work_is_due:
+            self._works += 1
+            self._loop.call_soon(self._work, self._works)
+            self._loop.call_soon(self._work, self._works)  # as in `_call_flush`
+            self._work_is_due = True
+
+    def _work(self, turn: int) -> None:
+        """One piece of what the hub has left to do; then others have their turn."""
+        if turn <= self._worked:
+            return
+        self._work_is_due, self._worked = False, turn
+        if isinstance(self._error, StoreClosed):
+            return
+        hub = self._engine.hub
+        try:
+            hub.work()
+        except BaseException:
+            self._call_flush()  # which puts it in order
+            raise
+        if hub.has_work:
+            self._work_soon()
+        if self._engine.has_outbox:
+            self._flush_soon()  # a commit may have waited for this
 
     def _arm_expiry(self) -> None:
         if self._expiry is not None:
@@ -438,10 +476,12 @@ class LoopStore:
         self._put_in_order()
         if self._is_committing:
             return
+        if engine.hub.is_backed_up:
+            return  # its work calls for the next flush
         if committer is not None and self._gathering.goes_on(engine.pending[0]):
             self._call_flush()
             return
-        while engine.has_outbox and self._error is None:
+        while engine.has_outbox and self._error is None and not engine.hub.is_backed_up:
             batch = engine.take_batch()
             if committer is not None:
                 self._gathering.end(len(batch.decisions))
@@ -626,6 +666,16 @@ class PolledStream:
         self._check_open()
         self.core.request_progress()
 
+    @property
+    def room(self) -> int:
+        """How many more answers may be queued."""
+        return self.core.room
+
+    @property
+    def is_spent(self) -> bool:
+        """Did the last poll do a turn's work?"""
+        return self.core.is_spent
+
     def poll(self) -> WatchMessage | None:
         """The next message; None for none now, though `has_work` may ask to go on.
 
@@ -659,6 +709,8 @@ class LoopWatchStream:
     async def next(self) -> WatchMessage:
         """The next message. Raises StoreClosed when the store or the stream was closed."""
         while True:
+            if self.core.is_spent:  # by the last poll: a message that was taken must not be lost
+                await asyncio.sleep(0)
             message = self._polled.poll()
             if message is not None:
                 return message

@@ -82,6 +82,8 @@ log = logging.getLogger(__name__)
 
 
 _ABANDONED: Final = -1
+_PAUSE_S: Final = 1e-6
+"""A thread that only releases the lock takes it again before those who wait wake up."""
 _LOOK_AGAIN_S: Final = 1.0
 """A thread that waits for another's commit looks after it, should nobody be there to wake it."""
 
@@ -313,6 +315,7 @@ class ThreadStore:
                     self._lead(me)
             if waiter is not None:
                 self._await(waiter, me)
+                self._finish_work()
         except BaseException:
             self._break_off(me, waiter)
             raise
@@ -358,6 +361,7 @@ class ThreadStore:
                     ticket = waiter.bell.ticket()
             if leads:
                 self._lead(me)
+                self._finish_work()
                 continue
             if self._leader <= 0:
                 self._deputy.poke()
@@ -380,6 +384,26 @@ class ThreadStore:
             self._conclude(batch, outcome)
             self._leader = 0
             self._wake()
+
+    def finish_work(self) -> None:
+        """As `_finish_work`, as a call of its own."""
+        try:
+            self._finish_work()
+        except BaseException:
+            self._break_off(get_ident())
+            raise
+
+    def _finish_work(self) -> None:
+        """Do what the hub has left to do, and let others have the lock after each piece.
+
+        Whoever does not come that far leaves it to the next one, or to a stream that is read.
+        """
+        hub = self._engine.hub
+        while hub.has_work:
+            with self._lock:
+                hub.work()
+            if hub.has_work:
+                time.sleep(_PAUSE_S)
 
     def _wake(self) -> None:
         """A commit ended; of those who wait and are not told somebody has to lead the next."""
@@ -469,8 +493,10 @@ class ThreadStore:
         try:
             with self._lock:
                 self._put_in_order(me)
+            self._finish_work()
             while self._engine.has_outbox and not self._leader and self._error is None:
                 self._lead(me)
+                self._finish_work()
         except BaseException as error:
             with self._lock:
                 self._fail(error)
@@ -663,9 +689,13 @@ class ThreadWatchStream:
 
     def _poll(self) -> tuple[WatchMessage | None, threading.Lock | None]:
         """With nothing to do, what to wait for."""
-        message = self.core.poll()
-        is_idle = message is None and not self.core.has_work
-        return message, self._bell.ticket() if is_idle else None
+        message, hub = self.core.poll(), self._store._engine.hub
+        if message is not None or self.core.has_work:
+            return message, None
+        if hub.has_work:
+            hub.work()
+            return None, None
+        return None, self._bell.ticket()
 
     def _poll_again(self, ticket: threading.Lock) -> WatchMessage | None:
         self._bell.tear(ticket)
@@ -677,6 +707,7 @@ class ThreadWatchStream:
         if not self.core.closed:
             with contextlib.suppress(StoreClosed):
                 self._change(self.core.close)
+                store.finish_work()
 
     def _change(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What watchers have in common is put together anew when an exception comes out of it."""

@@ -26,7 +26,7 @@ from kvstore.store.rows import to_write_batch
 from kvstore.store.threads import ThreadStore
 from kvstore.types import RangeOp, Txn, WatchMessage
 from tests.crash.judge import watched
-from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog, outcome
+from tests.model.machine import MIN_TTL_S, StoreMachine, StreamLog, outcome, which
 from tests.model.model import Model, ModelLease
 from tests.model.strategies import txns
 
@@ -43,6 +43,11 @@ class EngineMachine(StoreMachine):
         super().__init__()
         self.bounds = [
             patch("kvstore.core.watch.stream.WATCH_QUEUE_EVENTS", 3),
+            patch("kvstore.core.watch.stream.WATCH_QUEUE_ANSWERS", 4),
+            patch("kvstore.core.watch.stream._DUE_AT_ONCE", 1),
+            patch("kvstore.core.watch.hub.WATCH_TURN_WATCHERS", 1),
+            patch("kvstore.core.watch.hub.CATCH_UP_REVISIONS", 2),
+            patch("kvstore.core.watch.delivery._LOOK_UP", 1),
             patch("kvstore.core.engine.CATCH_UP_REVISIONS", 2),
             patch("kvstore.core.engine.CATCH_UP_SCAN_ROWS", 3),
             patch("kvstore.core.engine.CATCH_UP_INDEX_KEYS", 1),
@@ -206,6 +211,24 @@ class EngineMachine(StoreMachine):
     def tick_progress(self) -> None:
         for log in self.streams:
             log.stream.tick_progress()
+
+    @precondition(lambda self: self.engine.hub.has_work)
+    @rule(pieces=st.integers(1, 3))
+    def work(self, pieces: int) -> None:
+        """One watcher is offered something, or leaves, in each piece."""
+        for _ in range(pieces):
+            if self.engine.hub.has_work:
+                self.engine.hub.work()
+
+    @precondition(lambda self: self.streams)
+    @rule(number=which)
+    def close_stream(self, number: int) -> None:
+        self.streams.pop(number % len(self.streams)).stream.close()
+
+    def drain(self, log: StreamLog) -> None:
+        while self.engine.hub.has_work:
+            self.engine.hub.work()
+        super().drain(log)
 
     @invariant()
     def is_sound(self) -> None:

@@ -69,6 +69,8 @@ class FakeStream:
         self.messages.append(message)
         self.on_ready()
 
+    room, is_spent = 10, False
+
     @property
     def has_work(self) -> bool:
         return bool(self.messages)

@@ -2,110 +2,83 @@
 
 Watchers of one interval share a group, so that a revision is matched once for all of them. Only
 synced watchers are in groups; what a watcher costs while it catches up is paid by its stream.
+
+What concerns few watchers is offered to them at once. Any work that grows with the number of
+watchers is done in pieces of `WATCH_TURN_WATCHERS`, so that nobody waits longer than for one. What
+is done at once adds up to one piece; all beyond is left to whoever drives the hub, who is told by
+`on_work` and calls `work` in a turn of its own, while there `has_work`:
+
+    a delivery        to the watchers it concerns; the next begins when it is done
+    held progress     of streams that asked while something was being delivered
+    closed streams    take leave of their watchers
+
+`delivered` is what every synced watcher was offered all of, and the most that progress may say. It
+is `durable` while no delivery is under way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kvstore.core.totals import Totals
+from kvstore.core.watch.delivery import Delivery, History, Offer, WatchedChange
+from kvstore.core.watch.group import Group
 from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
-from kvstore.types import Event
+from kvstore.limits import (
+    CATCH_UP_BYTES,
+    CATCH_UP_REVISIONS,
+    WATCH_BACKLOG_BYTES,
+    WATCH_BACKLOG_CHANGES,
+    WATCH_TURN_WATCHERS,
+)
 
 if TYPE_CHECKING:
     from kvstore.core.watch.stream import WatchStream
 
-__all__ = ["History", "Hub", "Offer", "WatchedChange"]
+__all__ = ["Hub"]
 
-
-class WatchedChange(Protocol):
-    """What the hub and the streams look at in a change (kvstore.core.mvcc.change.Change)."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def packed(self) -> int: ...
-    @property
-    def is_delete(self) -> bool: ...
-    @property
-    def size_bytes(self) -> int: ...
-
-
-class History(Protocol):
-    """The published past, as a watcher needs it; the engine."""
-
-    @property
-    def durable(self) -> int: ...
-    @property
-    def compacted(self) -> int: ...
-    def history(
-        self, key_range: KeyRange, first: int, *, prev: bool
-    ) -> tuple[list[WatchedChange], int]:
-        """Changes of an interval from revision `first` on, whole revisions, a bounded piece.
-
-        Returns them with the revision at which to go on, which is above `durable` at the end.
-        """
-        ...
-
-    def events(self, changes: Sequence[WatchedChange], *, prev: bool) -> Sequence[Event]:
-        """The changes as events, with `prev_kv` if asked for (and loaded)."""
-        ...
-
-    def load_prev(self, changes: Iterable[WatchedChange]) -> None:
-        """See that `prev` of each change is loaded."""
-        ...
-
-
-class Offer:
-    """All changes of some revisions in an interval; what watchers share of it is made once.
-
-    The revisions end with `revision`, whether it has a change in the interval or not.
-    """
-
-    __slots__ = ("_history", "_plain", "_with_prev", "changes", "revision", "size_bytes")
-
-    def __init__(self, history: History, revision: int, changes: Sequence[WatchedChange]) -> None:
-        self._history, self.revision, self.changes = history, revision, changes
-        self.size_bytes = sum([change.size_bytes for change in changes])
-        self._plain: Sequence[Event] | None = None
-        self._with_prev: Sequence[Event] | None = None
-
-    def events(self, *, prev: bool) -> Sequence[Event]:
-        if prev:
-            if self._with_prev is None:
-                self._with_prev = self._history.events(self.changes, prev=True)
-            return self._with_prev
-        if self._plain is None:
-            self._plain = self._history.events(self.changes, prev=False)
-        return self._plain
-
-
-class Group:
-    __slots__ = ("range", "watchers")
-
-    def __init__(self, key_range: KeyRange) -> None:
-        self.range = key_range
-        self.watchers: dict[Watcher, None] = {}
+LEAVE_COST = 4
+"""What it costs to let a watcher go, in offers."""
 
 
 class Hub:
     def __init__(self, history: History, totals: Totals) -> None:
         self.history, self.totals = history, totals
+        self.on_work: Callable[[], None] = _nobody_works
+        """Called when something is left for `work`; may be often."""
+        self.watchers = 0
+        """Watchers of all streams, canceled ones not counted."""
+        self.behind = 0
+        """Those of them that catch up from the log."""
+        self.queued_events = self.queued_bytes = 0
+        """In the queues of all streams."""
         self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
         self._intervals: IntervalTree[Group] = IntervalTree()
-        self.is_torn = False
-        """An exception came out of a change of a stream: `recall` is to be called."""
+        self._prev_kvs = 0  # of the watchers in groups
+        self._deliveries: deque[tuple[Delivery, int]] = deque()  # with their bytes
+        self._backlog_changes = self._backlog_bytes = 0
+        self._asking: deque[WatchStream] = deque()
+        self._to_answer = 0  # of those, since a delivery was done
+        self._leaving: deque[WatchStream] = deque()
+        self._spent = 0  # watchers that something was done for since `work`
         self.streams: set[WatchStream] = set()
         """All that are open."""
-        self.watchers = 0
-        """Watchers of all streams, canceled ones not counted."""
+        self.is_torn = False
+        """An exception came out of a change of a stream or of `work`: call `recall`."""
+        self._recalling: int | None = None  # from which revision, while it is done
 
     def __repr__(self) -> str:
-        return f"Hub({self.watchers} watchers, {len(self._groups)} intervals with synced ones)"
+        return (
+            f"Hub({self.watchers} watchers, {len(self._groups)} intervals with synced ones, "
+            f"{len(self._deliveries)} deliveries)"
+        )
+
+    # -- watchers --------------------------------------------------------------------------------
 
     def join(self, watcher: Watcher) -> None:
         """The watcher is synced: give it what is published from now on."""
@@ -116,70 +89,254 @@ class Hub:
                 self._keys[watcher.range.key] = group
             else:
                 self._intervals.add(watcher.range, group)
-        group.watchers[watcher] = None
+        group.add(watcher)
+        self._prev_kvs += watcher.prev_kv
 
     def leave(self, watcher: Watcher) -> None:
-        group = self._groups.get(watcher.range)
-        if group is None or watcher not in group.watchers:
+        """If it is synced."""
+        group = watcher.group
+        if group is None:
             return
-        del group.watchers[watcher]
-        if not group.watchers:
-            del self._groups[watcher.range]
-            if watcher.range.is_single:
-                del self._keys[watcher.range.key]
+        group.remove(watcher)
+        self._prev_kvs -= watcher.prev_kv
+        if group.first is None:
+            del self._groups[group.range]
+            if group.range.is_single:
+                del self._keys[group.range.key]
             else:
-                self._intervals.remove(watcher.range)
+                self._intervals.remove(group.range)
 
     @property
     def is_idle(self) -> bool:
         return not self._groups
 
-    def deliver(self, changes: Sequence[WatchedChange]) -> None:
+    # -- delivery --------------------------------------------------------------------------------
+
+    @property
+    def delivered(self) -> int:
+        """Every synced watcher was offered what it is to have up to this revision."""
+        if self._deliveries:
+            return self._deliveries[0][0].first_revision - 1
+        return self.history.durable
+
+    @property
+    def is_delivering(self) -> bool:
+        return bool(self._deliveries)
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Is so much published and not delivered that the next commit has to wait?"""
+        return (
+            self._backlog_changes >= WATCH_BACKLOG_CHANGES
+            or self._backlog_bytes >= WATCH_BACKLOG_BYTES
+        )
+
+    def deliver(self, changes: list[WatchedChange]) -> None:
         """Offer all changes of some published revisions, whole and in order, to whom they concern.
 
-        There is at least one.
+        There is at least one; the list is the hub's from now on.
         """
-        revision = changes[-1].packed >> 32
-        if len(changes) == 1:
-            for group in self._matching(changes[0].key):
-                self._offer(group, revision, changes)
-            return
+        if not self._deliveries and self._spent < WATCH_TURN_WATCHERS:
+            if self._deliver_one(changes) if len(changes) == 1 else self._deliver_few(changes):
+                return
+            delivery = Delivery(self.history, changes)
+            left = delivery.run(self._keys, self._intervals, WATCH_TURN_WATCHERS)
+            self._spend(WATCH_TURN_WATCHERS - left)
+            if delivery.is_done:
+                return
+            self._defer(delivery)
+        elif not self._deliveries or not self._extend_last(changes):
+            self._defer(Delivery(self.history, changes))
+        self.on_work()
+
+    def _spend(self, watchers: int) -> None:
+        self._spent += watchers
+        if self._spent >= WATCH_TURN_WATCHERS:
+            self.on_work()
+
+    def _deliver_one(self, changes: list[WatchedChange]) -> bool:
+        """At once, if it concerns few; the most frequent kind by far."""
+        key = changes[0].key
+        groups = self._intervals.stab(key, WATCH_TURN_WATCHERS) if self._intervals else []
+        exact = self._keys.get(key)
+        if exact is not None:
+            groups.append(exact)
+        watchers = 0
+        for group in groups:
+            watchers += group.size
+        if watchers > WATCH_TURN_WATCHERS:
+            return False
+        if watchers:
+            self._spend(watchers)
+        plain: Offer | None = None
+        with_prev: Offer | None = None
+        revision = changes[0].packed >> 32
+        for group in groups:
+            if group.prev_kvs:
+                if with_prev is None:
+                    self.history.load_prev(changes)
+                    with_prev = Offer(self.history, revision, changes)
+                group.offer(with_prev)
+            else:
+                if plain is None:
+                    plain = Offer(self.history, revision, changes)
+                group.offer(plain)
+        return True
+
+    def _deliver_few(self, changes: list[WatchedChange]) -> bool:
+        """The same of several changes, which costs less than a Delivery."""
+        most = WATCH_TURN_WATCHERS
         concerned: dict[Group, list[WatchedChange]] = {}
         for change in changes:
-            for group in self._matching(change.key):
-                concerned.setdefault(group, []).append(change)
+            groups = self._intervals.stab(change.key, most) if self._intervals else []
+            exact = self._keys.get(change.key)
+            if exact is not None:
+                groups.append(exact)
+            for group in groups:
+                theirs = concerned.get(group)
+                if theirs is None:
+                    concerned[group] = [change]
+                    most -= group.size
+                else:
+                    theirs.append(change)
+            most -= 1
+            if most < 0:
+                return False
+        self._spend(WATCH_TURN_WATCHERS - most - len(changes))
+        revision = changes[-1].packed >> 32
         for group, theirs in concerned.items():
-            self._offer(group, revision, theirs)
+            if group.prev_kvs:
+                self.history.load_prev(theirs)
+            group.offer(Offer(self.history, revision, theirs))
+        return True
 
-    def _matching(self, key: bytes) -> Iterable[Group]:
-        exact = self._keys.get(key)
-        ranges = self._intervals.stab(key, len(self._intervals))
-        return (exact, *ranges) if exact is not None else ranges
+    def _defer(self, delivery: Delivery) -> None:
+        self._load_prev(delivery.changes)
+        size = sum(change.size_bytes for change in delivery.changes)
+        self._deliveries.append((delivery, size))
+        self._backlog_changes += len(delivery.changes)
+        self._backlog_bytes += size
 
-    def _offer(self, group: Group, revision: int, changes: Sequence[WatchedChange]) -> None:
-        if any(watcher.prev_kv for watcher in group.watchers):
+    def _extend_last(self, changes: list[WatchedChange]) -> bool:
+        """Put them into the last delivery, if that has not begun and stays one message's worth."""
+        delivery, size = self._deliveries[-1]
+        more = sum(change.size_bytes for change in changes)
+        if (
+            delivery.has_begun
+            or len(delivery.changes) + len(changes) > CATCH_UP_REVISIONS
+            or size + more > CATCH_UP_BYTES
+        ):
+            return False
+        self._load_prev(changes)
+        delivery.changes += changes
+        self._deliveries[-1] = (delivery, size + more)
+        self._backlog_changes += len(changes)
+        self._backlog_bytes += more
+        return True
+
+    def _load_prev(self, changes: list[WatchedChange]) -> None:
+        """Now, before a compaction takes them away."""
+        if self._prev_kvs:
             self.history.load_prev(changes)
-        offer = Offer(self.history, revision, changes)
-        for watcher in tuple(group.watchers):
-            watcher.stream.offer(watcher, offer)
+
+    # -- what is left ----------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._deliveries or self._to_answer or self._leaving)
+
+    def work(self) -> None:
+        """One piece of what is left to do."""
+        try:
+            self._work()
+        except BaseException:
+            self.is_torn = True
+            raise
+
+    def _work(self) -> None:
+        self._spent = 0
+        most = WATCH_TURN_WATCHERS
+        while self._deliveries and most > 0:
+            delivery, size = self._deliveries[0]
+            most = delivery.run(self._keys, self._intervals, most)
+            if delivery.is_done:
+                self._deliveries.popleft()
+                self._backlog_changes -= len(delivery.changes)
+                self._backlog_bytes -= size
+                self._to_answer = len(self._asking)
+        for _ in range(min(self._to_answer, WATCH_TURN_WATCHERS)):
+            self._to_answer -= 1
+            stream = self._asking.popleft()
+            if not stream.answer_progress():
+                self._asking.append(stream)
+        self._take_leave()
+
+    def answer_later(self, stream: WatchStream) -> None:
+        """Call its `answer_progress` when something more is delivered."""
+        self._asking.append(stream)
+
+    def retire(self, stream: WatchStream) -> None:
+        """The stream is closed: see that its watchers leave."""
+        self._leaving.append(stream)
+        if len(self._leaving) == 1 and self._spent < WATCH_TURN_WATCHERS:
+            self._take_leave()
+        if self._leaving:
+            self.on_work()
+
+    def _take_leave(self) -> None:
+        most = max(WATCH_TURN_WATCHERS // LEAVE_COST, 1)
+        while self._leaving and most > 0:
+            count = self._leaving[0].shed(most)
+            self._spend(LEAVE_COST * count)
+            if count < most:
+                self._leaving.popleft()
+            most -= max(count, 1)
 
     def recall(self, revision: int) -> None:
-        """A delivery broke off: each watcher reads in the log what comes after `revision`.
+        """Something broke off: each watcher reads in the log what it may lack above `revision`.
 
-        What was delivered after it is taken back from the queues. May be called again.
+        In any state that an exception leaves; may be called again if one comes out of it.
         """
+        begun = revision if self._recalling is None else self._recalling
+        self._recalling = first = min(begun, revision, self.delivered)
         self._groups, self._keys, self._intervals = {}, {}, IntervalTree()
-        self.watchers = sum(stream.recall(revision) for stream in list(self.streams))
-        self.is_torn = False
+        self._deliveries.clear()
+        self._backlog_changes = self._backlog_bytes = self._prev_kvs = 0
+        self.watchers = self.behind = self.queued_events = self.queued_bytes = 0
+        asking = set(self._asking)
+        for stream in tuple(self.streams):
+            if not stream.closed:
+                stream.recall(first, is_asking=stream in asking)
+                continue
+            if stream not in self._leaving:  # closing it broke off
+                self._leaving.append(stream)
+            self.streams.discard(stream)
+        for stream in self._leaving:
+            stream.forget_groups()
+        self._to_answer = len(self._asking)
+        self._recalling, self.is_torn = None, False
+        if self.has_work:
+            self.on_work()
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()
+        if len(self._groups) != len(self._keys) + len(self._intervals):
+            wrong.append(f"{self!r} has {len(self._keys)} keys and {len(self._intervals)} ranges")
         for key_range, group in self._groups.items():
-            if key_range != group.range or not group.watchers:
+            watchers = list(group)
+            if key_range != group.range or not watchers:
                 wrong.append(f"the group of {key_range} is empty or filed under a wrong interval")
+            if (len(watchers), sum(w.prev_kv for w in watchers)) != (group.size, group.prev_kvs):
+                wrong.append(f"{group} miscounts its watchers")
             wrong += [
                 f"{watcher} is matched but not synced"
-                for watcher in group.watchers
-                if watcher.state.value != "synced"
+                for watcher in watchers
+                if watcher.state.value != "synced" or watcher.group is not group
             ]
+        if not self._deliveries and (self._backlog_changes or self._backlog_bytes):
+            wrong.append(f"{self._backlog_bytes} bytes wait for a delivery that is not there")
         return wrong
+
+
+def _nobody_works() -> None:
+    """Until a shell says who."""

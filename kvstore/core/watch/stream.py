@@ -7,17 +7,30 @@ A slow consumer costs a bounded queue: when an event does not fit, its watcher l
 starts CATCHING_UP at that revision. The past is read only when the consumer pulls and finds that
 it has taken everything the watcher was given before (`after`); the piece read goes straight to the
 consumer. So nothing is dropped, nothing is out of order and a stream nobody reads costs no reads.
+
+Whatever concerns all watchers of a stream takes turns: progress of the timer is made when the
+consumer pulls, some at a time (`_due`); whether the whole stream may be told of progress is known
+from who is behind and from `_ahead`; a closed stream sheds its watchers in pieces.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
-from kvstore.core.watch.hub import Hub, Offer, WatchedChange
+from sortedcontainers import SortedList
+
+from kvstore.core.watch.delivery import Offer, WatchedChange
+from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.watcher import State, Watcher
 from kvstore.errors import Compacted
-from kvstore.limits import WATCH_QUEUE_BYTES, WATCH_QUEUE_EVENTS
+from kvstore.limits import (
+    CATCH_UP_AT_ONCE,
+    CATCH_UP_INDEX_KEYS,
+    WATCH_QUEUE_ANSWERS,
+    WATCH_QUEUE_BYTES,
+    WATCH_QUEUE_EVENTS,
+)
 from kvstore.types import WatchCreate, WatchMessage
 
 __all__ = ["WatchStream"]
@@ -26,6 +39,8 @@ DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 EMPTY_RANGE = "mvcc: watcher range is empty"
 NO_WATCHER = -1
 """The id of refusals and of the progress messages of a whole stream."""
+_DUE_AT_ONCE = 64
+"""Watchers looked at for progress in one poll."""
 
 
 class WatchStream:
@@ -34,12 +49,20 @@ class WatchStream:
         self._hub, self._on_ready = hub, on_ready
         self._totals = hub.totals
         self._queue: deque[tuple[WatchMessage, int, int]] = deque()  # with its bytes and events
-        self._events = self._bytes = 0
+        self._events = self._bytes = self._answers = 0
         self._handed_out = self._queued = 0
         self._watchers: dict[int, Watcher] = {}
-        self._behind: dict[Watcher, None] = {}
+        self._active = 0  # of those, the canceled ones not counted
+        self._behind: OrderedDict[Watcher, None] = OrderedDict()
+        self._ahead: SortedList | None = None  # of (bookmark, id), when it was above `delivered`
+        self._notifying: dict[Watcher, None] = {}  # who wants progress of the timer
+        self._due: list[Watcher] = []  # whom the timer has not been heard for yet
+        self._is_asking = False
         self._next_id = 0
         self._past_turn = False
+        self._pieces = 0  # of the past that were read
+        self.is_spent = False
+        """The last `poll` did a turn's work: let others have theirs."""
         self.closed = False
         hub.streams.add(self)
 
@@ -65,59 +88,95 @@ class WatchStream:
             return self._refuse(Compacted.message)
         watcher = Watcher(request.watch_id or self._free_id(), request, self)
         self._watchers[watcher.id] = watcher
+        self._active += 1
         self._hub.watchers += 1
+        if watcher.progress_notify:
+            self._notifying[watcher] = None
         self._put(WatchMessage(watcher.id, history.durable, created=True))
         if 0 < request.start_revision <= history.durable:
             self._fall_behind(watcher, request.start_revision)
         else:
             watcher.next_revision = max(history.durable + 1, request.start_revision)
-            self._hub.join(watcher)
+            self._join(watcher)
         return None
 
     def cancel(self, watch_id: int) -> None:
         watcher = self._watchers.pop(watch_id, None)
         if watcher is not None:
+            if watcher.state is not State.CANCELED:
+                self._active -= 1
+                self._hub.watchers -= 1
             self._stop(watcher)
             self._put(WatchMessage(watch_id, self._hub.history.durable, canceled=True))
 
+    @property
+    def room(self) -> int:
+        """How many more answers may be queued; at 0 the client is to read before it asks more."""
+        return max(WATCH_QUEUE_ANSWERS - self._answers, 0)
+
     def request_progress(self) -> None:
-        revision = self._hub.history.durable
-        if len(self._queue) >= WATCH_QUEUE_EVENTS:
-            return  # the client asks faster than it reads
-        if self._watchers and all(
-            w.state is State.SYNCED and w.start_revision <= revision
-            for w in self._watchers.values()
-            if w.state is not State.CANCELED
-        ):
+        """Tell the client of progress, if all watchers are synced, else nothing.
+
+        While something is being delivered it waits for that; requests that wait share one answer.
+        """
+        if not self._watchers or self._behind or not self.room or self._is_asking:
+            return  # without room the client asks faster than it reads
+        self._is_asking = True
+        if not self._hub.is_delivering:
+            self.answer_progress()
+        else:
+            self._hub.answer_later(self)
+
+    def answer_progress(self) -> bool:
+        """More was delivered: answer a request that waits for it. False: it waits on."""
+        if self.closed:
+            return True
+        revision, ahead = self._hub.delivered, self._ahead
+        is_synced = not self._behind and not (ahead and ahead[-1][0] > revision)
+        if self._watchers and is_synced:
             self._put(WatchMessage(NO_WATCHER, revision))
+        elif self._watchers and not self._behind and self._hub.is_delivering:
+            return False  # a watcher joined above what is delivered: wait until that is, too
+        self._is_asking = False
+        return True
 
     def tick_progress(self) -> None:
         """The interval passed: tell each synced watcher that asked and got nothing since."""
-        revision = self._hub.history.durable
-        for watcher in self._watchers.values():
-            if watcher.progress_notify and watcher.state is State.SYNCED:
-                is_due = not watcher.notified and watcher.start_revision <= revision
-                if is_due and not self._is_full:
-                    self._put(WatchMessage(watcher.id, revision))
-                watcher.notified = False
+        if self._notifying and not self._due:
+            self._due = list(reversed(self._notifying))
+            self._on_ready()
 
     def close(self) -> None:
-        """Forget all watchers and whatever is queued."""
+        """Forget all watchers and whatever is queued; what that takes is the hub's to do."""
+        if self.closed:
+            return
         self.closed = True
-        self._hub.streams.discard(self)
-        for watcher in self._watchers.values():
-            self._stop(watcher)
-        self._watchers.clear()
+        hub = self._hub
+        hub.watchers -= self._active
+        hub.behind -= len(self._behind)
+        hub.queued_events -= self._events
+        hub.queued_bytes -= self._bytes
         self._queue.clear()
-        self._events = self._bytes = 0
+        self._due.clear()
+        self._events = self._bytes = self._answers = self._active = 0
+        hub.retire(self)
+        hub.streams.discard(self)
         self._on_ready()
+
+    def shed(self, most: int) -> int:
+        """Let up to so many watchers of a closed stream go; returns how many went."""
+        count = 0
+        while self._watchers and count < most:
+            self._stop(self._watchers.popitem()[1])
+            count += 1
+        return count
 
     # -- the hub's side --------------------------------------------------------------------------
 
     def offer(self, watcher: Watcher, offer: Offer) -> None:
         """All changes of some revisions in the watcher's interval."""
         revision, first = offer.revision, watcher.next_revision
-        if revision < first:
+        if revision < first or self.closed:
             return
         if not (watcher.puts and watcher.deletes) or offer.changes[0].packed >> 32 < first:
             changes = [c for c in _filter(watcher, offer.changes) if c.packed >> 32 >= first]
@@ -130,43 +189,63 @@ class WatchStream:
         watcher.notified = True
         events = offer.events(prev=watcher.prev_kv)
         message = WatchMessage(watcher.id, revision, events, False, False, 0, "", watcher.fragment)
-        self._put(message, offer.size_bytes, len(offer.changes))
+        size, count = offer.size_bytes, len(offer.changes)
+        self._queue.append((message, size, count))
+        watcher.told = revision
+        self._queued += 1
+        self._events += count
+        self._bytes += size
+        hub = self._hub
+        hub.queued_events += count
+        hub.queued_bytes += size
+        self._on_ready()
 
-    def recall(self, revision: int) -> int:
-        """As `Hub.recall`; returns how many watchers there are. In any state of an exception."""
-        queue, durable = self._queue, self._hub.history.durable
-        for message, _, _ in queue:
-            if message.events and message.revision > revision:
-                fallen = self._watchers[message.watch_id]
-                first = message.events[0].kv.mod_revision
-                fallen.next_revision = min(fallen.next_revision, first)
-        while queue and queue[-1][0].events and queue[-1][0].revision > revision:
-            queue.pop()
+    def recall(self, revision: int, *, is_asking: bool) -> None:
+        """As `Hub.recall`, which has no watchers any more and has counted none."""
+        self.forget_groups()
+        self._is_asking = is_asking
+        queue, hub = self._queue, self._hub
+        for message, _, events in queue:
+            told = self._watchers.get(message.watch_id) if events else None
+            if told is not None:
+                told.told = max(told.told, message.revision)
         self._bytes, self._events = sum(each[1] for each in queue), sum(each[2] for each in queue)
+        self._answers = sum(not each[2] for each in queue)
         self._queued = self._handed_out + len(queue)
-        self._behind = {}
+        self._behind, self._ahead = OrderedDict(), None
         live = [w for w in self._watchers.values() if w.state is not State.CANCELED]
+        self._notifying = {w: None for w in live if w.progress_notify}
+        self._active = len(live)
         for watcher in live:
             if watcher.state is State.SYNCED:
-                watcher.next_revision = max(watcher.start_revision, revision + 1)
-                if watcher.next_revision > durable:  # it waits for a revision to come
-                    self._hub.join(watcher)
-                    continue
-                watcher.after = self._queued
-                watcher.state = State.CATCHING_UP
-            self._behind[watcher] = None
+                watcher.next_revision = max(watcher.next_revision, watcher.told + 1, revision + 1)
+            if watcher.next_revision > hub.history.durable:  # it waits for a revision to come
+                watcher.state = State.SYNCED
+                self._join(watcher)
+            else:
+                watcher.state, watcher.after = State.CATCHING_UP, self._queued
+                self._behind[watcher] = None
+        hub.watchers += len(live)
+        hub.behind += len(self._behind)
+        hub.queued_events += self._events
+        hub.queued_bytes += self._bytes
         self._on_ready()
-        return len(live)
+
+    def forget_groups(self) -> None:
+        """The groups that its watchers are in are no more."""
+        for watcher in self._watchers.values():
+            watcher.group = watcher.previous = watcher.following = None
 
     # -- the consumer's side ---------------------------------------------------------------------
 
     @property
     def has_work(self) -> bool:
         """Is a `poll` worth while? Bounded work each, so go on while this holds."""
-        return bool(self._queue) or bool(self._behind)
+        return bool(self._queue or self._behind or self._due)
 
     def poll(self) -> WatchMessage | None:
         """The next message. None: nothing to say now, though `has_work` may ask to go on."""
+        self.is_spent = False
         if self._behind:
             watcher = next(iter(self._behind))
             if watcher.after <= self._handed_out:
@@ -174,53 +253,66 @@ class WatchStream:
                 self._past_turn = not self._past_turn
                 if self._past_turn or not self._queue:
                     return self._catch_up(watcher)
+        if self._due:
+            self._notify_some()
         if not self._queue:
             return None
         message, size, events = self._queue.popleft()
         self._handed_out += 1
+        if not events:
+            self._answers -= 1
+            return message
         self._events -= events
         self._bytes -= size
         self._totals.events += events
+        hub = self._hub
+        hub.queued_events -= events
+        hub.queued_bytes -= size
         return message
 
     def _catch_up(self, watcher: Watcher) -> WatchMessage | None:
-        del self._behind[watcher]
         history = self._hub.history
         if watcher.next_revision < history.compacted:
+            self._leave_behind(watcher)
             watcher.state = State.CANCELED
+            self._notifying.pop(watcher, None)
+            self._active -= 1
             self._hub.watchers -= 1
             return WatchMessage(watcher.id, 0, canceled=True, compact_revision=history.compacted)
-        changes, next_revision = history.history(
-            watcher.range, watcher.next_revision, prev=watcher.prev_kv
-        )
-        watcher.next_revision = next_revision
-        if next_revision > history.durable:
+        past = history.history(watcher.range, watcher.next_revision, prev=watcher.prev_kv)
+        self._pieces += 1
+        is_large = past.rows > CATCH_UP_INDEX_KEYS
+        self.is_spent = is_large or not self._pieces % CATCH_UP_AT_ONCE
+        watcher.next_revision = past.next_revision
+        if past.next_revision > history.durable:
+            self._leave_behind(watcher)
             watcher.state = State.SYNCED
-            self._hub.join(watcher)
+            self._join(watcher)
         else:
-            self._behind[watcher] = None  # at the end: watchers take turns
-        seen = changes if watcher.sees_all else _filter(watcher, changes)
+            self._behind.move_to_end(watcher)  # watchers take turns
+        seen = past.changes if watcher.sees_all else _filter(watcher, past.changes)
         if not seen:
             return None
         watcher.notified = True
         self._totals.events += len(seen)
         return self._message(watcher, history.durable, seen)
 
+    def _notify_some(self) -> None:
+        """Queue what the timer has for some of the watchers, as far as there is room."""
+        revision = self._hub.delivered
+        for _ in range(min(len(self._due), _DUE_AT_ONCE, self.room)):
+            watcher = self._due.pop()
+            if watcher.state is State.SYNCED:
+                if not watcher.notified and watcher.bookmark <= revision:
+                    self._put(WatchMessage(watcher.id, revision))
+                watcher.notified = False
+
     @property
     def queued(self) -> tuple[int, int]:
         """Events in the queue, and their bytes."""
         return self._events, self._bytes
 
-    @property
-    def behind(self) -> int:
-        """How many watchers catch up from the log."""
-        return len(self._behind)
-
     # -- inside ----------------------------------------------------------------------------------
-
-    @property
-    def _is_full(self) -> bool:
-        return self._events >= WATCH_QUEUE_EVENTS or self._bytes >= WATCH_QUEUE_BYTES
 
     def _message(
         self, watcher: Watcher, revision: int, changes: Sequence[WatchedChange]
@@ -240,26 +332,47 @@ class WatchStream:
         self._next_id += 1
         return self._next_id - 1
 
-    def _fall_behind(self, watcher: Watcher, revision: int) -> None:
+    def _join(self, watcher: Watcher) -> None:
+        self._hub.join(watcher)
+        if watcher.bookmark > self._hub.delivered:
+            if self._ahead is None:
+                self._ahead = SortedList()
+            self._ahead.add((watcher.bookmark, watcher.id))
+
+    def _leave(self, watcher: Watcher) -> None:
+        """The hub, if it is in it."""
         self._hub.leave(watcher)
+        if self._ahead:
+            self._ahead.discard((watcher.bookmark, watcher.id))
+
+    def _fall_behind(self, watcher: Watcher, revision: int) -> None:
+        self._leave(watcher)
         watcher.next_revision = revision
         watcher.after = self._queued
         watcher.state = State.CATCHING_UP
         self._behind[watcher] = None
+        self._hub.behind += 1
         self._on_ready()
 
-    def _stop(self, watcher: Watcher) -> None:
-        self._hub.leave(watcher)
-        self._behind.pop(watcher, None)
-        if watcher.state is not State.CANCELED:
-            self._hub.watchers -= 1
-            watcher.state = State.CANCELED
+    def _leave_behind(self, watcher: Watcher) -> None:
+        del self._behind[watcher]
+        self._hub.behind -= 1
 
-    def _put(self, message: WatchMessage, size_bytes: int = 0, events: int = 0) -> None:
-        self._queue.append((message, size_bytes, events))
+    def _stop(self, watcher: Watcher) -> None:
+        """For good. It is not counted any more."""
+        self._leave(watcher)
+        if watcher in self._behind:
+            del self._behind[watcher]
+            if not self.closed:
+                self._hub.behind -= 1
+        self._notifying.pop(watcher, None)
+        watcher.state = State.CANCELED
+
+    def _put(self, message: WatchMessage) -> None:
+        """An answer."""
+        self._queue.append((message, 0, 0))
         self._queued += 1
-        self._events += events
-        self._bytes += size_bytes
+        self._answers += 1
         self._on_ready()
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from kvstore.types import WatchCreate, WatchFilter
 
 if TYPE_CHECKING:
+    from kvstore.core.watch.group import Group
     from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["State", "Watcher"]
@@ -33,17 +34,21 @@ class Watcher:
     __slots__ = (
         "after",
         "deletes",
+        "following",
         "fragment",
+        "group",
         "id",
         "next_revision",
         "notified",
         "prev_kv",
+        "previous",
         "progress_notify",
         "puts",
         "range",
         "start_revision",
         "state",
         "stream",
+        "told",
     )
 
     def __init__(self, watch_id: int, request: WatchCreate, stream: WatchStream) -> None:
@@ -55,9 +60,15 @@ class Watcher:
         self.start_revision = request.start_revision
         """As asked for. Progress to less would be a step back for the client (progressIfSync)."""
         self.next_revision = 0
+        self.told = 0
+        """The last revision that the hub had something of for it."""
         self.state = State.SYNCED
         self.after = 0  # catching up begins when the stream has handed out this many messages
         self.notified = False  # got something since the last progress tick
+        self.group: Group | None = None
+        self.previous: Watcher | None = None
+        self.following: Watcher | None = None
+        """Its neighbours in the group, which it has while it is synced."""
 
     def __repr__(self) -> str:
         return f"Watcher({self.id}, {self.range}, {self.state.value} at {self.next_revision})"
@@ -65,3 +76,11 @@ class Watcher:
     @property
     def sees_all(self) -> bool:
         return self.puts and self.deletes
+
+    @property
+    def bookmark(self) -> int:
+        """The least revision that progress may tell it while it is synced.
+
+        Not less than it has seen, nor than it asked for.
+        """
+        return max(self.start_revision, self.next_revision - 1)

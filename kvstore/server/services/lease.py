@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
+from kvstore.limits import KEEP_ALIVE_ANSWERS
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
@@ -15,10 +15,6 @@ from kvstore.server.services.served import ServedStore
 from kvstore.types import Lease
 
 __all__ = ["KeepAliveSession", "LeaseService"]
-
-
-_SLOW_REQUESTS: Final = 256
-"""That wait for a lease to be durable, or gone; after them no more are taken."""
 
 
 class LeaseService:
@@ -175,12 +171,15 @@ class KeepAliveSession:
         return None
 
     @property
-    def has_work(self) -> bool:
-        return bool(self._answers) or self._error is not None
+    def room(self) -> int:
+        waiting = len(self._answers) + (len(self._slow) if self._slow else 0)
+        return max(KEEP_ALIVE_ANSWERS - waiting, 0)
+
+    is_spent = False
 
     @property
-    def is_full(self) -> bool:
-        return self._slow is not None and len(self._slow) >= _SLOW_REQUESTS
+    def has_work(self) -> bool:
+        return bool(self._answers) or self._error is not None
 
     def end(self) -> None:
         self._has_ended = True

@@ -41,13 +41,16 @@ class WatchService:
     async def watch(
         self, requests: AsyncIterator[rpc_pb2.WatchRequest], call: Call
     ) -> AsyncIterator[bytes]:
-        ready = asyncio.Event()
+        ready, pulled = asyncio.Event(), asyncio.Event()
         session = self.session(call, ready.set)
-        feeder = asyncio.create_task(_feed(requests, session))
+        feeder = asyncio.create_task(_feed(requests, session, pulled))
         try:
             while True:
+                if session.is_spent:
+                    await asyncio.sleep(0)
                 response = session.pull()
                 if response is not None:
+                    pulled.set()
                     yield response
                 elif session.has_work:
                     await asyncio.sleep(0)
@@ -63,10 +66,18 @@ class WatchService:
             session.close()
 
 
-async def _feed(requests: AsyncIterator[rpc_pb2.WatchRequest], session: WatchSession) -> None:
-    """Until the client says no more; on an error the stream is closed, which wakes its reader."""
+async def _feed(
+    requests: AsyncIterator[rpc_pb2.WatchRequest], session: WatchSession, pulled: asyncio.Event
+) -> None:
+    """Until the client says no more; on an error the stream is closed, which wakes its reader.
+
+    A client that does not take his answers is not read on.
+    """
     try:
         async for request in requests:
+            while not session.room:
+                pulled.clear()
+                await pulled.wait()
             session.receive(request)
     except BaseException:
         session.close()
@@ -113,12 +124,16 @@ class WatchSession:
         return first
 
     @property
-    def has_work(self) -> bool:
-        return bool(self._pending) or self._stream.has_work
+    def room(self) -> int:
+        return self._stream.room
 
     @property
-    def is_full(self) -> bool:
-        return False
+    def is_spent(self) -> bool:
+        return self._stream.is_spent
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._pending) or self._stream.has_work
 
     def end(self) -> None:
         """Events go on."""

@@ -77,6 +77,8 @@ __all__ = ["Connection", "Head", "Limits", "Sink"]
 _WHOLE_BLOCK: Final = HEADERS | END_HEADERS << 8
 _LAST_DATA: Final = DATA | END_STREAM << 8
 _ID: Final = MAX_WINDOW
+_ABANDONED: Final = 256
+"""Streams that end with the connection at once."""
 _uint32: Final = Struct(">I").unpack_from
 _setting: Final = Struct(">HI").iter_unpack
 
@@ -626,20 +628,24 @@ class Connection(Sending, Generic[H]):
         self.out.append(frame(PING, 0, 0, payload))
 
     def close(self, code: ErrorCode, text: str = "") -> None:
-        """End the connection and all its streams with a GOAWAY."""
+        """End the connection with a GOAWAY, and its streams; what is left of many, `abandon`."""
         if self.is_closed:
             return
         self.is_closed = True
         self._buffer = b""
         self.out.append(goaway(self.last_id, code, text.encode()))
-        self.abandon()
+        self.abandon(_ABANDONED)
 
-    def abandon(self) -> None:
-        """The peer is gone: forget the streams and tell the sink."""
+    def abandon(self, most: int | None = None) -> None:
+        """The peer is gone: forget the streams and tell the sink.
+
+        With `most` it forgets so many at a time: call it again while there are `streams`.
+        """
         self.is_closed = True
         self._arriving.clear()
-        for stream in list(self.streams.values()):
-            self.forget(stream, is_reset=True)
+        count = len(self.streams)
+        for _ in range(count if most is None else min(most, count)):
+            self.forget(next(reversed(self.streams.values())), is_reset=True)
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -21,7 +22,7 @@ from kvstore.server.transports.half_close import half_close
 from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.frames import ErrorCode
 from kvstore.server.transports.http2.limits import Limits
-from kvstore.server.transports.rpc.calls import Calls
+from kvstore.server.transports.rpc.calls import TURN_WORK, Calls
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.web.http2 import Web, WebHead
@@ -35,13 +36,17 @@ AHEAD_LOW_BYTES: Final = 16 * 1024
 KERNEL_AHEAD_BYTES: Final = 128 * 1024
 """What the kernel takes of a connection before it can send it (TCP_NOTSENT_LOWAT): what is said
 later, though it is small, waits for all that. The kernel's own bound is 4 MiB."""
-READ_BYTES: Final = 256 * 1024
-"""Of one read."""
+READ_BYTES: Final = 128 * 1024
+"""Of one read: 3,000 frames of the smallest watches, which take about 10 ms."""
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
 _UNWANTED_BYTES: Final = 1024 * 1024
 """Read and dropped of a client who goes on sending after that."""
+_WRITE_WORK: Final = 4
+"""What a turn of a connection costs at least, beside a response."""
+_ABANDONED_STREAMS: Final = 64
+"""Of a connection that is lost, in one turn."""
 _CLOSE_WAIT_S: Final = 2.0
 """How long a client has to take the last bytes of a connection that we end, and to end it, too."""
 
@@ -56,23 +61,50 @@ class Pings:
 
 
 class Turns:
-    """What connections share: turns for those woken, in one callback of the loop, and a buffer."""
+    """What connections share: turns for those woken, in one callback of the loop, and a buffer.
+
+    Streams get `TURN_WORK` between two callbacks, of whichever connections they are, and those who
+    were not heard are heard next: others wait for no more than that.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._woken: list[Http2Protocol] = []
+        self._woken: deque[Http2Protocol] = deque()
+        self._is_due = False
+        self._work = 0
         self.buffer = memoryview(bytearray(READ_BYTES))
         """What one read brings, of whichever connection."""
 
     def wake(self, connection: Http2Protocol) -> None:
-        if not self._woken:
-            self._loop.call_soon(self._run)
         self._woken.append(connection)
+        self._run_soon()
+
+    @property
+    def is_over(self) -> bool:
+        """Was so much done that whoever has more to do should be woken for it?"""
+        return self._work >= TURN_WORK
+
+    def spend(self, work: int) -> None:
+        """A connection did some outside of the callback."""
+        self._work += work
+        if self.is_over:
+            self._run_soon()
+
+    def _run_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._run)
 
     def _run(self) -> None:
-        woken, self._woken = self._woken, []
-        for connection in woken:
-            connection.turn()
+        self._is_due = False
+        self._work = 0
+        woken = self._woken
+        for _ in range(len(woken)):
+            self._work += woken.popleft().turn() + _WRITE_WORK
+            if self.is_over:
+                break
+        if woken:
+            self._run_soon()
 
 
 class Http2Protocol(asyncio.BufferedProtocol):
@@ -94,7 +126,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._service, self._turns, self._pings, self._web = service, turns, pings, web
         self._limits, self._on_closed = limits, on_closed
         self._loop = service.loop
-        self._is_woken = self._is_draining = False
+        self._is_woken = self._is_draining = self._is_lost = False
         self._is_congested = self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._pinged_at: float | None = None
@@ -139,8 +171,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._last_read = now = self._loop.time()
         was_woken, self._is_woken = self._is_woken, True  # nobody need wake it now
         self._core.receive(data, now)
-        if self._calls.has_work:  # what streams say to this read leaves with its answers
-            self._calls.turn()
+        if self._calls.has_work and not self._turns.is_over:
+            self._turns.spend(self._calls.turn())  # leaves with the answers to this read
         self._is_woken = was_woken
         self._flush()
         if self._calls.has_work:
@@ -159,22 +191,30 @@ class Http2Protocol(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._service.stats.connections -= 1
-        self._core.abandon()
+        self._is_lost = True
         self._calls.backlog.close()
-        self._core.out.clear()
+        self._abandon()
         self._on_closed(self)
+
+    def _abandon(self) -> None:
+        """Let the streams go, some in each turn of the loop."""
+        self._core.abandon(_ABANDONED_STREAMS)
+        self._core.out.clear()
+        if self._core.streams:
+            self._loop.call_soon(self._abandon)
 
     # -- turns -----------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """Send what has come up since the last read or turn."""
+    def turn(self) -> int:
+        """Send what has come up since the last read or turn; returns the work that was."""
         self._is_woken = False
-        if self._core.is_closed and not self._core.out:
-            return
-        self._calls.turn()
+        if self._is_lost or (self._core.is_closed and not self._core.out):
+            return 0
+        work = self._calls.turn()
         self._flush()
         if self._calls.has_work:
             self._wake()
+        return work
 
     def _wake(self) -> None:
         if not self._is_woken:

@@ -179,27 +179,27 @@ class Backlog:
         is_crowd = len(self._waiting) > CROWD_CALLS or self._waiting_bytes > WAITING_BYTES >> 2
         return is_crowd and self._calls.connection.queued_bytes < FULL_BYTES
 
-    def run(self) -> None:
-        """Get on whoever can, for one turn."""
-        connection = self._calls.connection
+    def run(self) -> int:
+        """Get on whoever can, for one turn; returns how many calls were run."""
+        connection, count = self._calls.connection, 0
         if self._sessions and connection.queued_bytes < FULL_BYTES:
             sessions, self._sessions = self._sessions, []
             for session in sessions:
                 session.writable()
-        for _ in range(CALLS_IN_TURN):
-            if connection.room_bytes <= 0:
-                break
+        while count < CALLS_IN_TURN and connection.room_bytes > 0:
             if self._put_off and connection.queued_bytes < QUEUE_BYTES:
                 self._run(*self._put_off.popleft())
             elif self._waiting and connection.queued_bytes < FULL_BYTES:
                 self._run(*self._waiting.popleft())
             else:
                 break
+            count += 1
         while self._starts and self._may_start:
             self._starts.popleft()()
         for making in list(self._makings):
             if making.is_paused and self.may_go_on(making):
                 making.go_on()
+        return count
 
     def _run(self, call: UnaryCall | WebCall, size: int) -> None:
         self._waiting_bytes -= size

@@ -46,8 +46,10 @@ from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
 from kvstore.server.transports.rpc.unary import UnaryCall
 from kvstore.server.transports.web.http2 import Web, WebCall, WebHead
 
-__all__ = ["Calls"]
+__all__ = ["TURN_WORK", "Calls"]
 
+TURN_WORK: Final = 256
+"""Responses of streams, or what costs as much, before others have their turn."""
 _STRIKES: Final = 2
 _IDLE_PING_INTERVAL_S: Final = 7200.0
 
@@ -251,15 +253,21 @@ class Calls:
 
     # -- turns -----------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """Get on the calls that waited, and pull the streams that have something to say."""
-        if self.backlog.is_waiting:
-            self.backlog.run()
+    def turn(self) -> int:
+        """Get on the calls that waited, and pull the streams that have something to say.
+
+        Until it is `TURN_WORK`; returns the work.
+        """
+        work = self.backlog.run() if self.backlog.is_waiting else 0
         ready, connection = self._ready, self.connection
-        for _ in range(len(ready)):
-            if connection.room_bytes <= 0:
-                break
-            ready.popleft().pump()
+        try:
+            for _ in range(len(ready)):
+                if connection.room_bytes <= 0 or work >= TURN_WORK:
+                    break
+                work += ready.popleft().pump()
+        except ConnectionFault as fault:
+            connection.close(fault.code, fault.text)
+        return work
 
     @property
     def has_work(self) -> bool:

@@ -33,8 +33,10 @@ _BURST: Final = 64
 """How often one stream is pulled before others have their turn."""
 _BURST_BYTES: Final = 64 * 1024
 """The same in bytes of responses."""
-_UNPULLED_REQUESTS: Final = 256
-"""Requests of a session whose answers it may keep."""
+_REQUEST_WORK: Final = 4
+"""What a request costs, in responses."""
+_SPENT_WORK: Final = 256
+"""What a pull costs that looked at much of the past: a turn."""
 _OK: Final = Status(Code.OK, "", 200)
 _STOPPED: Final = StoreClosed()
 _CUT: Final = StatusError(Code.INTERNAL, "unexpected EOF")
@@ -171,20 +173,19 @@ class _StreamingCall:
 
 
 class SessionCall(_StreamingCall):
-    """No task: the session is fed as messages come and pulled in turns of the connection.
+    """No task: the session is fed and pulled in turns of the connection.
 
-    It is fed no faster than it is pulled, so that it need not bound its answers itself.
+    Messages that have not had their turn, or that the session has no room for, stay as they came,
+    and are not credited back: a window's worth at most.
     """
 
-    __slots__ = ("_is_ready", "_session", "_unpulled")
+    __slots__ = ("_is_ready", "_session")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
         assert head.method is not None
         assert head.method.session is not None
         self._is_ready = False
-        self._unpulled = 0
-        """Requests that may have given answers which were not pulled yet."""
         self._session = head.method.session(head.call, self._on_ready)
 
     def data(self, data: bytes, *, is_end: bool) -> None:
@@ -194,86 +195,87 @@ class SessionCall(_StreamingCall):
         self._reader.feed(data)
         self._owed += len(data)
         self._is_all = is_end
-        self._feed()
+        if self._is_ready:  # before it had its turn
+            self._has_kept = True
+            self._calls.hoard.keep(self.stream, len(self._reader), 0)
+        self._on_ready()
 
-    def _feed(self) -> None:
+    def pump(self) -> int:
+        """Give the session what has come, and send what it has as long as it leaves at once.
+
+        Returns the work that was.
+        """
+        if self.is_done or self.stream.queue:
+            self._is_ready = False
+            return 0  # `writable` comes back to it
+        # What comes up while it is ready is pulled below.
+        work = self._feed() if self._owed or self._is_all else 0
+        self._is_ready = False
+        if self.is_done or not self._calls.backlog.may_pull(self):
+            return work
+        return work + self._pull()
+
+    def _feed(self) -> int:
+        """As far as it is its turn and the session has room."""
+        session, room_bytes = self._session, self._calls.connection.room_bytes
+        most, count = min(_BURST, session.room), 0
         try:
-            while self._may_feed:
+            while count < most and room_bytes > 0:
                 request = self._take()
                 if request is None:
                     break
-                self._unpulled += 1
-                self._session.receive(request)
+                count += 1
+                session.receive(request)
+                room_bytes = self._calls.connection.room_bytes
             if self._is_all and not self._reader.has_whole:
                 if len(self._reader):
                     raise _CUT
                 self._is_all = False
-                self._session.end()
+                session.end()
         except Exception as error:
             self._end(status_for(self._head, error))
-            return
+            return _BURST
         self._give_back()
-        if self._has_unfed:
-            self._on_ready()
+        return _REQUEST_WORK * count
 
-    @property
-    def _has_unfed(self) -> bool:
-        """Could it be fed in the next turn?"""
-        return self._reader.has_whole and not self.stream.queue and not self._session.is_full
-
-    @property
-    def _may_feed(self) -> bool:
-        return (
-            self._unpulled < _UNPULLED_REQUESTS
-            and not self.stream.queue
-            and self._calls.connection.room_bytes > 0
-            and not self._session.is_full
-        )
-
-    def pump(self) -> None:
-        """Send what the session has, as long as it leaves at once, and feed it what has waited."""
-        self._is_ready = False
-        if self.is_done:
-            return
-        if self.stream.queue:
-            return  # `writable` comes back to it
-        if not self._calls.backlog.may_pull(self):
-            return
+    def _pull(self) -> int:
         session = self._session
         responses: list[Response] = []
         error: Exception | None = None
-        is_more, size = True, 0
+        is_more, size, work = True, 0, 1
         try:
             for _ in range(_BURST):
                 response = session.pull()
                 if response is not None:
                     responses.append(response)
                     size += len(response) if type(response) is bytes else 0
-                    if size >= _BURST_BYTES:
-                        break
                 elif not session.has_work:
                     is_more = False
                     break
+                if session.is_spent:
+                    work += _SPENT_WORK
+                    break
+                if size >= _BURST_BYTES:
+                    work += _BURST
+                    break
         except Exception as raised:
             error = raised
-        self._unpulled = max(0, self._unpulled - len(responses)) if is_more else 0
         if responses:
             self._send(responses)
         if error is not None:
             self._end(status_for(self._head, error))
-            return
-        if self._has_unfed:
-            if self._may_feed:
-                self._feed()
-            is_more = True
-        if is_more:
+        elif is_more or self._has_unfed:
             self._on_ready()
         elif session.is_over:
             self._end(_OK)
+        return work + len(responses)
+
+    @property
+    def _has_unfed(self) -> bool:
+        """Could it be fed in the next turn?"""
+        return self._reader.has_whole and not self.stream.queue and self._session.room > 0
 
     def writable(self) -> None:
-        if self._owed and not self.is_done:
-            self._feed()
         self._on_ready()
 
     def _on_ready(self) -> None:
