@@ -16,6 +16,8 @@ CUT_OFF: Final = "unexpected EOF"
 def syntax_error(text: str, error: json.JSONDecodeError) -> str:
     """What Go's scanner says in this place; `text` was decoded with `surrogateescape`."""
     at, kind = min(error.pos, len(text)), error.msg.partition(": ")[0]
+    if kind in _TRAILING:  # Python 3.13 is at the comma, those before it and Go at what follows
+        at, kind = at + 1, _TRAILING[kind]
     place = _PLACES.get(kind, _VALUE)
     if kind == "Unterminated string starting at":
         at = len(text)
@@ -48,6 +50,11 @@ def not_json(text: str) -> Any:
 
 _VALUE: Final = "looking for beginning of value"
 _AFTER_PAIR: Final = "after object key:value pair"
+_TRAILING: Final = {
+    "Illegal trailing comma before end of object": "Expecting property name enclosed in double "
+    "quotes",
+    "Illegal trailing comma before end of array": "Expecting value",
+}
 _PLACES: Final = {
     "Expecting property name enclosed in double quotes": "looking for beginning of object key "
     "string",

@@ -102,6 +102,8 @@ class TestDocuments:
             ('{"key":"Y', "unexpected EOF"),
             ("x", "invalid character 'x' looking for beginning of value"),
             ('{"key":"YQ==",}', "invalid character '}' looking for beginning of object key string"),
+            ('{"key":1, }', "invalid character '}' looking for beginning of object key string"),
+            ('{"key":[1 , ]}', "invalid character ']' looking for beginning of value"),
             ('{"key" 1}', "invalid character '1' after object key"),
             ('{"key":1 2}', "invalid character '2' after object key:value pair"),
             ("[]", "proto: syntax error: unexpected token ["),
