@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 LARGE = 1_000_000
 LARGEST_WINDOW = 2**31 - 1
-MOST_BYTES = 768 * 1024
+MOST_BYTES = 512 * 1024
 """A turn of large answers, what the kernels of both sides hold, and a piece on its way."""
 
 
