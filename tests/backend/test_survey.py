@@ -178,7 +178,7 @@ class TestHowCloselyAnOpeningLooks:
         seen: list[Path] = []
 
         def record(file: Path) -> list[str]:
-            seen.append(file)
+            seen.append(Path(file))
             return survey(file)
 
         monkeypatch.setattr("kvstore.backend.lmdb.survey", record)

@@ -165,7 +165,7 @@ class CutLmdb(LmdbBackend):
         self._cut(before)
 
     def _file(self) -> bytes:
-        return (self._dir / DATA_FILE).read_bytes()
+        return (Path(self._dir) / DATA_FILE).read_bytes()
 
     def _cut(self, before: bytes) -> None:
         after = self._file()
