@@ -98,7 +98,9 @@ class AsyncStore(Handle[LoopStore]):
 
     async def get(self, key: Key, revision: int = 0) -> KeyValue | None:
         """As Store.get."""
-        return self._live().get(ops.single_key(key), int64(revision, "revision", 0))
+        if type(revision) is not int or revision:
+            revision = int64(revision, "revision", 0)
+        return self._live().get(ops.single_key(key), revision)
 
     def range(
         self,

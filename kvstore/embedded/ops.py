@@ -99,7 +99,8 @@ def put(key: Key, value: Value, *, lease: LeaseLike = 0, prev_kv: bool = False) 
         KeyNotProvided: the key is empty.
         TypeError: an argument of another type.
     """
-    check_flag(prev_kv, "prev_kv")
+    if prev_kv is not False:
+        check_flag(prev_kv, "prev_kv")
     return PutOp(single_key(key), to_bytes(value), lease_id(lease), prev_kv)
 
 
@@ -174,7 +175,7 @@ def single_key(key: Key) -> bytes:
         KeyNotProvided: it is empty.
         TypeError: it is neither bytes nor text.
     """
-    raw = to_bytes(key)
+    raw = key if type(key) is bytes else to_bytes(key)
     if not raw:
         raise KeyNotProvided
     return raw
@@ -187,6 +188,8 @@ def lease_id(lease: LeaseLike) -> int:
         InvalidRequest: a lease that was not granted yet, a number that is no id.
         TypeError: it is neither a lease nor a whole number.
     """
+    if type(lease) is int and not lease:
+        return 0
     if isinstance(lease, int):
         return int64(lease, "a lease id")
     found: int = getattr(lease, "id", lease)  # type: ignore[arg-type]  # int64 looks at it

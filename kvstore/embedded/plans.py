@@ -88,7 +88,8 @@ def put(
     prev_kv: bool,
 ) -> Plan[PutResult]:
     op = ops.put(key, value, lease=lease, prev_kv=prev_kv)
-    check_flag(if_absent, "if_absent")
+    if if_absent is not False:
+        check_flag(if_absent, "if_absent")
     if if_absent and if_revision is not None:
         raise InvalidRequest("if_absent and if_revision exclude each other")
     return _guarded(op.key, op, 0 if if_absent else if_revision, _put_result)

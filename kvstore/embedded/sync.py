@@ -100,7 +100,9 @@ class Store(Handle[ThreadStore]):
             Compacted: the revision was compacted.
             FutureRevision: the revision does not exist yet.
         """
-        return self._live().get(ops.single_key(key), int64(revision, "revision", 0))
+        if type(revision) is not int or revision:
+            revision = int64(revision, "revision", 0)
+        return self._live().get(ops.single_key(key), revision)
 
     def range(
         self,

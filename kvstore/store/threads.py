@@ -177,7 +177,8 @@ class ThreadStore:
 
     def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
         """One key. Raises Compacted, FutureRevision, StoreClosed."""
-        self._come_in()
+        if self._is_untidy or self._owns_lock():
+            self._come_in()
         with self._lock:
             self._check_open()
             record = self._engine.get(key, revision)

@@ -55,7 +55,7 @@ def test_an_exception_anywhere_leaves_a_store_that_goes_on(
     db = run(opened())
     try:
         run(twice("first"))
-        for at in range(1, 10_000, STEP):
+        for at in range(1, 1500, STEP):
             interruption = Interruption(FILES, at, error=KeyboardInterrupt)
             main = loop.create_task(twice(str(at)))
             with contextlib.suppress(KeyboardInterrupt), interruption:
