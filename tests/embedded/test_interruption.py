@@ -84,7 +84,8 @@ def test_an_exception_anywhere_leaves_a_store_that_goes_on(db: Any, name: str) -
         with contextlib.suppress(Interrupted), interruption:
             call(db, str(at))
         assert db._shell._error is None, interruption.where
-        assert db._shell._engine.pending == (0, 0), interruption.where
+        if name != "compact":  # else the housekeeper may be at its steps
+            assert db._shell._engine.pending == (0, 0), interruption.where
         with contextlib.suppress(kvstore.Conflict):
             call(db, f"{at} again")
         if at % (3 * STEP) == 1 or interruption.places < at:
