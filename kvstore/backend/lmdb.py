@@ -208,8 +208,10 @@ class LmdbBackend:
 
     def commit(self, batch: WriteBatch) -> None:
         self.check_process()
-        size_bytes = sum(len(value) for _, value in batch.appends)
-        self._transact(lambda txn: self._write(txn, batch), size_bytes)
+        self._transact(
+            lambda txn: self._write(txn, batch),
+            lambda: sum(len(value) for _, value in batch.appends),
+        )
 
     rewrite = commit
 
@@ -237,10 +239,10 @@ class LmdbBackend:
             for table, key, value in puts:
                 txn.put(key, value, db=self._tables[table])
 
-        self._transact(write, sum(map(len, appends.values())))
+        self._transact(write, lambda: sum(map(len, appends.values())))
 
-    def _transact(self, write: Callable[[Any], None], size_bytes: int) -> None:
-        """One transaction that puts about so many bytes."""
+    def _transact(self, write: Callable[[Any], None], size_bytes: Callable[[], int]) -> None:
+        """One transaction; `size_bytes` tells about how much it was to put, if it fails."""
         before, is_written = self._env.info()["last_txnid"], False
         try:
             with self._env.begin(write=True) as txn:
@@ -248,7 +250,7 @@ class LmdbBackend:
                 is_written = True
         except (lmdb.Error, MemoryError) as error:
             is_untouched = not is_written or self._is_untouched(before)
-            raise self._failure(error, size_bytes, is_untouched=is_untouched) from error
+            raise self._failure(error, size_bytes(), is_untouched=is_untouched) from error
 
     def _failure(
         self, error: lmdb.Error | MemoryError, size_bytes: int, *, is_untouched: bool

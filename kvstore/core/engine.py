@@ -462,7 +462,12 @@ class Engine:
                         changes, pace = [], _Pace()
                         pace.is_over(main, decision.size_bytes)
                     changes += [Change(w.packed, w.key, w.record) for w in writes]
-            self._show(decision)
+            if writes and decision.compact is None:  # as `_show`, which is a call for each put
+                self.durable, self.durable_sequence = main, decision.sequence
+                self._pending_bytes -= decision.size_bytes
+                undurable.popleft()
+            else:
+                self._show(decision)
         if changes:
             hub.deliver(changes)
         self._told, self._taken, self._publishing = self.durable, None, 0

@@ -159,6 +159,8 @@ class AsyncStore(Handle[LoopStore]):
         prev_kv: bool = False,
     ) -> PutResult:
         """As Store.put."""
+        if if_absent is False and if_revision is None and prev_kv is False:
+            return PutResult(await self._live().put_durably(*ops.plain_put(key, value, lease)))
         return await self._run(
             plans.put(
                 key,

@@ -101,7 +101,12 @@ def put(key: Key, value: Value, *, lease: LeaseLike = 0, prev_kv: bool = False) 
     """
     if prev_kv is not False:
         check_flag(prev_kv, "prev_kv")
-    return PutOp(single_key(key), to_bytes(value), lease_id(lease), prev_kv)
+    return PutOp(*plain_put(key, value, lease), prev_kv)
+
+
+def plain_put(key: Key, value: Value, lease: LeaseLike) -> tuple[bytes, bytes, int]:
+    """The arguments of a put that asks for nothing else. Raises as `put`."""
+    return single_key(key), to_bytes(value), lease_id(lease)
 
 
 def delete(

@@ -222,6 +222,8 @@ class Store(Handle[ThreadStore]):
             TypeError: the key or the value is neither bytes nor text, or another slip of types.
             NoSpace, WriteRefused, TooManyRequests: a limit is reached; nothing was written.
         """
+        if if_absent is False and if_revision is None and prev_kv is False:
+            return PutResult(self._live().put(*ops.plain_put(key, value, lease)))
         return self._run(
             plans.put(
                 key,

@@ -266,6 +266,11 @@ class LoopStore:
             self._flush_soon()
         return waiter
 
+    async def put_durably(self, key: bytes, value: bytes, lease_id: int = 0) -> int:
+        """As `txn` with this put alone; its revision, once that is durable."""
+        future: asyncio.Future[int] = self._loop.create_future()
+        return await self.put(key, value, lease_id, future)
+
     async def txn(self, txn: Txn) -> TxnResult:
         future: asyncio.Future[TxnResult] = self._loop.create_future()
         return await self.apply(txn, future)

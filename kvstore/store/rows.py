@@ -14,7 +14,9 @@ A checksum is the CRC-32 of the key and of what stands before it, uint32 little-
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
+from zlib import crc32
 
 import msgpack
 
@@ -36,6 +38,9 @@ __all__ = [
     "to_write_batch",
 ]
 
+_WRITE_INDEX_KEY = b"meta:write_index"
+_WRITE_INDEX_CRC = crc32(_WRITE_INDEX_KEY)
+_pack_crc = Struct("<I").pack
 FORMAT_KEY = b"meta:format"
 UPGRADE_KEY = b"meta:upgrade"
 META_KEYS = frozenset(
@@ -75,6 +80,12 @@ def meta_put(name: str, value: object) -> tuple[Table, bytes, bytes]:
     return Table.META, key, sealed_row(key, msgpack.packb(value))
 
 
+def _write_index_put(write_index: int) -> tuple[Table, bytes, bytes]:
+    """As `meta_put`, for what each commit has."""
+    body = msgpack.packb(write_index)
+    return Table.META, _WRITE_INDEX_KEY, body + _pack_crc(crc32(body, _WRITE_INDEX_CRC))
+
+
 def set_meta(backend: Backend, name: str, value: object) -> None:
     """Commit one meta row by itself; only while no shell has the backend."""
     backend.commit(WriteBatch(puts=[meta_put(name, value)]))
@@ -86,7 +97,7 @@ def to_write_batch(batch: Batch) -> WriteBatch:
         for decision in batch.decisions
         for write in decision.writes
     ]
-    puts = [meta_put("write_index", batch.write_index)]
+    puts = [_write_index_put(batch.write_index)]
     deletes: list[tuple[Table, bytes]] = []
     leases: dict[int, int | None] = {}
     for decision in batch.decisions:

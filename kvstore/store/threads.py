@@ -133,7 +133,7 @@ class ThreadStore:
     ) -> None:
         """Use `open`."""
         self._backend, self._engine, self._reader = backend, engine, reader
-        self._options = options
+        self._options, self._is_fast = options, backend.is_fast
         self._lock = threading.RLock()
         self._owns_lock: Callable[[], bool] = cast("Any", self._lock)._is_owned  # as Condition does
         self._chores = threading.Condition(self._lock)  # the housekeeper should look again
@@ -211,6 +211,10 @@ class ThreadStore:
             return status_of(self._engine, self._backend)
 
     # -- writes ----------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes, lease_id: int = 0) -> int:
+        """As `txn` with this put alone; returns its revision."""
+        return self._write(self._engine.put, key, value, lease_id)
 
     def txn(self, txn: Txn) -> TxnResult:
         return self._write(self._engine.txn, txn).result
@@ -312,11 +316,15 @@ class ThreadStore:
                 except (StateError, KeyNotFound) as error:
                     refusal = error
                 waiter = self._wait_for(self._engine.sequence)
-                if waiter is not None and self._backend.is_fast:
+                if waiter is not None and self._is_fast:
                     self._lead(me)
             if waiter is not None:
-                self._await(waiter, me)
-                self._finish_work()
+                if not waiter.is_done:
+                    self._await(waiter, me)
+                elif waiter.error is not None:
+                    raise waiter.error
+                if self._engine.hub.has_work:
+                    self._finish_work()
         except BaseException:
             self._break_off(me, waiter)
             raise
@@ -371,7 +379,7 @@ class ThreadStore:
             raise waiter.error
 
     def _may_lead(self, me: int) -> bool:
-        return self._backend.is_fast or me != self._main
+        return self._is_fast or me != self._main
 
     def _lead(self, me: int) -> None:
         """Commit one batch if nobody else does; with the lock released unless the caller has it."""
