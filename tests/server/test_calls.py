@@ -55,6 +55,7 @@ REQUEST = encode_fields(
         (b"content-type", b"application/grpc"),
     ]
 )
+READ = REQUEST.replace(b"Echo", b"Read")
 
 
 class Echo:
@@ -154,11 +155,11 @@ def test_a_call_that_is_reset_before_it_begins_leaves_no_coroutine(
 class Bench:
     """A connection and its calls, with no socket: what is sent is taken, or is not."""
 
-    def __init__(self, method: Method, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, *offered: Method, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """A `loop` that is given is closed by whoever gave it."""
         self.loop = loop or asyncio.new_event_loop()
         self._owns_loop = loop is None
-        methods = {PATH: method}
+        methods = {method.path: method for method in offered}
         service = Service(
             methods,
             CallStats(methods),
@@ -341,6 +342,37 @@ class TestWhatIsNotTaken:
         while True:
             progress.add(MIB)
             await progress.turn()
+
+
+class TestTurns:
+    def test_a_stream_is_heard_beside_calls_that_never_end(self) -> None:
+        """More of them wait than a turn answers, and more come with each turn."""
+        message, sessions = rpc_pb2.PutRequest, list[Echo]()
+
+        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+            sessions.append(Echo(on_ready))
+            return sessions[-1]
+
+        unary = Method("/pkg.Things/Read", Kind.UNARY, message, message, lambda *_: bytes(8000))
+        one = Bench(Method(PATH, Kind.BIDI, message, message, print, session=session), unary)
+        one.receive(frame(WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65_535).to_bytes(4, "big")))
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")))
+        one.run(2)
+        (echo,), stats = sessions, one.calls.service.stats.methods[PATH]
+        for turn in range(20):
+            for _ in range(300 if turn else 1000):
+                one.last_id += 2
+                one.receive(
+                    frame(HEADERS, END_HEADERS, one.last_id, READ)
+                    + frame(DATA, END_STREAM, one.last_id, frame_message(b""))
+                )
+            echo.receive(None)
+            one.run(1)
+            one.connection.out.clear()
+            assert len(one.calls.backlog._waiting) > 256
+        assert stats.sent >= 20
+        one.close()
 
 
 class TestWhatIsSentAhead:
