@@ -55,6 +55,7 @@ REQUEST = encode_fields(
         (b"content-type", b"application/grpc"),
     ]
 )
+READ = REQUEST.replace(b"Echo", b"Read")
 
 
 class Echo:
@@ -154,11 +155,11 @@ def test_a_call_that_is_reset_before_it_begins_leaves_no_coroutine(
 class Bench:
     """A connection and its calls, with no socket: what is sent is taken, or is not."""
 
-    def __init__(self, method: Method, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, *offered: Method, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """A `loop` that is given is closed by whoever gave it."""
         self.loop = loop or asyncio.new_event_loop()
         self._owns_loop = loop is None
-        methods = {PATH: method}
+        methods = {method.path: method for method in offered}
         service = Service(
             methods,
             CallStats(methods),
@@ -343,6 +344,37 @@ class TestWhatIsNotTaken:
             await progress.turn()
 
 
+class TestTurns:
+    def test_a_stream_is_heard_beside_calls_that_never_end(self) -> None:
+        """More of them wait than a turn answers, and more come with each turn."""
+        message, sessions = rpc_pb2.PutRequest, list[Echo]()
+
+        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+            sessions.append(Echo(on_ready))
+            return sessions[-1]
+
+        unary = Method("/pkg.Things/Read", Kind.UNARY, message, message, lambda *_: bytes(8000))
+        one = Bench(Method(PATH, Kind.BIDI, message, message, print, session=session), unary)
+        one.receive(frame(WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65_535).to_bytes(4, "big")))
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")))
+        one.run(2)
+        (echo,), stats = sessions, one.calls.service.stats.methods[PATH]
+        for turn in range(20):
+            for _ in range(300 if turn else 1000):
+                one.last_id += 2
+                one.receive(
+                    frame(HEADERS, END_HEADERS, one.last_id, READ)
+                    + frame(DATA, END_STREAM, one.last_id, frame_message(b""))
+                )
+            echo.receive(None)
+            one.run(1)
+            one.connection.out.clear()
+            assert len(one.calls.backlog._waiting) > 256
+        assert stats.sent >= 20
+        one.close()
+
+
 class TestWhatIsSentAhead:
     def test_streams_that_are_open_are_bounded_in_bytes(self, bench: Callable[..., Bench]) -> None:
         one = bench(Kind.UNARY, lambda request, call: b"")
@@ -385,6 +417,68 @@ class TestWhatIsSentAhead:
             for _ in range(15):
                 one.receive(frame(DATA, 0, one.last_id, piece[5:]))
         assert one.connection.is_closed
+
+    def test_halves_behind_answers_that_are_not_taken_are_bounded(
+        self, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("kvstore.server.transports.rpc.hoard.MOST_BYTES", 8 * MIB)
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))  # windows of 0
+        for _ in range(40):
+            one.ask()
+            one.receive(frame(DATA, 0, one.last_id, frame_message(b"")))
+            one.run(1)
+            for _ in range(15):
+                one.receive(frame(DATA, 0, one.last_id, frame_message(bytes(MIB))[:16_000]))
+                one.run(1)
+            if one.connection.is_closed:
+                break
+
+        assert one.connection.is_closed
+        assert one.calls.hoard._bytes <= 8 * MIB + 16_000
+
+    def test_a_stream_that_is_stuck_keeps_no_window_from_others(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest of what is kept waits for its client, and all others for window."""
+        most = 4 * MIB
+        monkeypatch.setattr("kvstore.server.transports.rpc.hoard.HOARD_BYTES", most)
+        message = rpc_pb2.PutRequest
+        stuck = Method(
+            PATH, Kind.BIDI, message, message, print, session=lambda call, ready: Echo(ready)
+        )
+        unary = Method("/pkg.Things/Read", Kind.UNARY, message, message, lambda *_: b"")
+        one = Bench(stuck, unary)
+        one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")))
+        one.run(2)
+        one.receive(frame(DATA, 0, 1, frame_message(b"") * 10))
+        one.run(2)
+        large = frame_message(rpc_pb2.PutRequest(value=bytes(MIB)).SerializeToString())
+        left = {}
+        for _ in range(most // Limits.stream_window_bytes * 2):
+            one.last_id += 2
+            one.receive(frame(HEADERS, END_HEADERS, one.last_id, READ))
+            left[one.last_id] = memoryview(large)
+        sent = True
+        while left and sent:
+            sent = False
+            for stream_id, rest in list(left.items()):
+                window = one.connection.streams[stream_id].recv_window
+                piece, left[stream_id] = rest[: min(16_000, window)], rest[min(16_000, window) :]
+                sent = sent or bool(piece)
+                if not left[stream_id]:
+                    del left[stream_id]
+                flags = 0 if stream_id in left else END_STREAM
+                if piece:
+                    one.receive(frame(DATA, flags, stream_id, bytes(piece)))
+            one.run(1)
+
+        assert not left
+        one.receive(frame(RST_STREAM, 0, 1, bytes(4)))
+        assert one.calls.hoard._bytes == 0
+        one.close()
 
     def test_a_session_is_fed_what_it_has_room_for(self, bench: Callable[..., Bench]) -> None:
         class Narrow(Echo):

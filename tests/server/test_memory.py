@@ -94,7 +94,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bounds], None]:
 def connect(loop: asyncio.AbstractEventLoop) -> Bench:
     message = rpc_pb2.PutRequest
     method = Method(PATH, Kind.UNARY, message, message, lambda *_: bytes(ANSWER_BYTES))
-    return Bench(method, loop)
+    return Bench(method, loop=loop)
 
 
 def step(one: Bench, data: bytes) -> None:

@@ -68,6 +68,7 @@ class Calls:
         """
         self.service, self.peer, self.wake, self.web = service, peer, wake, web
         self._ready: deque[SessionCall] = deque()
+        self._is_backlog_first = False
         self.backlog = Backlog(self)
         self.hoard = Hoard(self)
         self._strikes = 0
@@ -256,9 +257,20 @@ class Calls:
     def turn(self) -> int:
         """Get on the calls that waited, and pull the streams that have something to say.
 
-        Until it is `TURN_WORK`; returns the work.
+        Until it is `TURN_WORK`; returns the work. Either can use up a turn, so the other is first
+        in the next.
         """
-        work = self.backlog.run() if self.backlog.is_waiting else 0
+        self._is_backlog_first = not self._is_backlog_first
+        if self._is_backlog_first:
+            work = self.backlog.run() if self.backlog.is_waiting else 0
+            return self._pump(work)
+        work = self._pump(0)
+        if self.backlog.is_waiting and work < TURN_WORK:
+            work += self.backlog.run()
+        return work
+
+    def _pump(self, work: int) -> int:
+        """Pull streams while there is room, and less work than a turn's; returns the work."""
         ready, connection = self._ready, self.connection
         try:
             for _ in range(len(ready)):

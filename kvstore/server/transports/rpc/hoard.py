@@ -1,7 +1,8 @@
 """What is kept of requests of one connection that have not come whole, or are not taken yet.
 
-Above `HOARD_BYTES` only the oldest of them is given more window. So the memory is bounded, and yet
-one request after the other can come to its end, however many were begun.
+Above `HOARD_BYTES` only the oldest of those that need it is given more window. So the memory is
+bounded, and yet one request after the other can come to its end, however many were begun. What is
+whole and waits for something else, such as a client that takes no answers, needs none.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ class Hoard:
         self._calls = calls
         self._owed: dict[Stream, int] = {}  # not yet given back, the oldest first
         self._kept: dict[Stream, int] = {}
+        self._line: dict[Stream, None] = {}  # of those, who needs window, the oldest first
         self._bytes = 0
 
     def __repr__(self) -> str:
         return f"Hoard({len(self._kept)} requests, {self._bytes} bytes)"
 
-    def keep(self, stream: Stream, size: int, owed: int) -> None:
+    def keep(self, stream: Stream, size: int, owed: int, *, is_stuck: bool = False) -> None:
         """`size` bytes of requests on a stream are kept now, and `owed` more may be given back.
 
-        Raises ConnectionFault.
+        `is_stuck`: more of the client's bytes would not get it on. Raises ConnectionFault.
         """
         before = self._kept.get(stream, 0)
         self._bytes += size - before
@@ -46,11 +48,15 @@ class Hoard:
         elif before:
             del self._kept[stream]
         owed += self._owed.pop(stream, 0)
-        if not size or self._bytes <= HOARD_BYTES or next(iter(self._kept)) is stream:
+        if not size or is_stuck:
+            self._line.pop(stream, None)
+        elif owed:
+            self._line.setdefault(stream)
+        if not size or self._bytes <= HOARD_BYTES or next(iter(self._line), None) is stream:
             self._calls.connection.credit(stream, owed)
         elif owed:
             self._owed[stream] = owed
-        if size < before:
+        if size < before or is_stuck:
             self._give_back()
 
     def remove(self, stream: Stream) -> None:
@@ -58,6 +64,7 @@ class Hoard:
         if self._kept or self._owed:
             self._bytes -= self._kept.pop(stream, 0)
             self._owed.pop(stream, None)
+            self._line.pop(stream, None)
             self._give_back()
 
     def _give_back(self) -> None:
@@ -65,6 +72,6 @@ class Hoard:
             for other, size in self._owed.items():
                 self._calls.connection.credit(other, size)
             self._owed.clear()
-        elif self._kept:
-            oldest = next(iter(self._kept))
+        elif self._line:
+            oldest = next(iter(self._line))
             self._calls.connection.credit(oldest, self._owed.pop(oldest, 0))

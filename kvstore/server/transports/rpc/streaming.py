@@ -114,7 +114,7 @@ class _StreamingCall:
         """Have the client send more, unless what he sent before has to wait for him."""
         kept = len(self._reader)
         if self._is_backed_up or self._reader.has_whole:
-            self._calls.hoard.keep(self.stream, kept, 0)
+            self._calls.hoard.keep(self.stream, kept, 0, is_stuck=True)
         else:
             owed, self._owed = self._owed, 0
             if kept or self._has_kept:
@@ -207,6 +207,8 @@ class SessionCall(_StreamingCall):
         """
         if self.is_done or self.stream.queue:
             self._is_ready = False
+            if self._owed and not self.is_done:
+                self._give_back()  # not yet, but it counts
             return 0  # `writable` comes back to it
         # What comes up while it is ready is pulled below.
         work = self._feed() if self._owed or self._is_all else 0

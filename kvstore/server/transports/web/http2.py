@@ -142,7 +142,8 @@ class WebCall:
         if data:
             self._held += data
             self._kept_bytes += len(data)
-            self._calls.hoard.keep(self.stream, self._kept_bytes, len(data))
+            is_stuck = self._handler is not None and self._handler.is_backed_up
+            self._calls.hoard.keep(self.stream, self._kept_bytes, len(data), is_stuck=is_stuck)
         self._is_all = self._is_all or is_end
         # Its body counts in the hoard.
         if not self._is_waiting and self._calls.backlog.may_run(self, 0):
