@@ -41,16 +41,26 @@ class Deputy:
         self._pipe = os.pipe() if is_needed else None
         self._threads: list[threading.Thread] = []  # more than one if a start was interrupted
         self._waiting: deque[threading.Lock] = deque()
+        self._making = threading.RLock()  # its pipe and its thread, which many may miss at once
         self._is_closing = False
 
     def poke(self) -> None:
         """Have the work done, without waiting for it."""
-        if self._pipe is None:
-            self._pipe = os.pipe()
-        if not self._threads or not self._threads[-1].is_alive():
-            self._threads.append(threading.Thread(target=self._run, name=self._name, daemon=True))
-            start(self._threads[-1])
-        os.write(self._pipe[1], b"\0")
+        pipe = self._pipe
+        if pipe is None or not self._threads or not self._threads[-1].is_alive():
+            pipe = self._make()
+        os.write(pipe[1], b"\0")
+
+    def _make(self) -> tuple[int, int]:
+        with self._making:
+            pipe = self._pipe
+            if pipe is None:
+                self._pipe = pipe = os.pipe()
+            if not self._threads or not self._threads[-1].is_alive():
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._threads.append(thread)
+                start(thread)
+            return pipe
 
     def call(self) -> None:
         """Have the work done and wait for its end; interrupted, it is done all the same."""

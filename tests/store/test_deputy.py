@@ -1,0 +1,40 @@
+"""The thread that works in another's place."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from kvstore.store.deputy import Deputy
+
+
+def test_two_that_need_it_first_at_once_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second made another pipe, to which nobody listened."""
+    make_pipe, has_come, is_served = os.pipe, threading.Event(), threading.Event()
+    makers: list[int] = []
+
+    def pipe() -> tuple[int, int]:
+        makers.append(threading.get_ident())
+        if len(makers) == 1:
+            has_come.wait(0.2)  # for the second, which may have to wait outside
+        else:
+            has_come.set()
+            is_served.wait(10)
+        return make_pipe()
+
+    deputy = Deputy(lambda: None, "deputy", is_needed=False)
+    monkeypatch.setattr(os, "pipe", pipe)
+
+    def call() -> None:
+        deputy.call()
+        is_served.set()
+
+    callers = [threading.Thread(target=call, daemon=True) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(10)
+    assert not any(caller.is_alive() for caller in callers)
+    deputy.close()
