@@ -383,18 +383,19 @@ class LoopStore:
         if turn <= self._worked:
             return
         self._work_is_due, self._worked = False, turn
-        if isinstance(self._error, StoreClosed):
-            return
-        hub = self._engine.hub
         try:
-            hub.work()
+            if not isinstance(self._error, StoreClosed):
+                self._engine.hub.work()
+                self._look_for_work()
+                if self._engine.has_outbox:
+                    self._flush_soon()  # a commit may have waited for this
         except BaseException:
             self._call_flush()  # which puts it in order
             raise
-        if hub.has_work:
+
+    def _look_for_work(self) -> None:
+        if self._engine.hub.has_work:
             self._work_soon()
-        if self._engine.has_outbox:
-            self._flush_soon()  # a commit may have waited for this
 
     def _arm_expiry(self) -> None:
         if self._expiry is not None:
@@ -510,6 +511,7 @@ class LoopStore:
                 self._committer.submit(engine.taken)
                 self._is_committing = True
         self._tell_waiters()
+        self._look_for_work()
 
     def _on_commit(self, batch: Batch, outcome: Outcome) -> None:
         """May be called again, until it returns."""

@@ -324,6 +324,39 @@ class TestWhatIsNotTaken:
 
         assert b"small" in b"".join(one.connection.out)
 
+    def test_streams_that_wait_are_kept_once_and_let_go(self, bench: Callable[..., Bench]) -> None:
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        release = one.calls.backlog.hold(FULL_BYTES)
+        for _ in range(10):
+            one.ask()
+            for _ in range(10):
+                one.receive(frame(DATA, 0, one.last_id, frame_message(b"")))
+                one.run(1)
+        assert len(one.calls.backlog._sessions) == 10
+        for stream_id in range(3, 20, 2):
+            one.receive(frame(RST_STREAM, 0, stream_id, bytes(4)))
+        assert len(one.calls.backlog._sessions) == 1
+        release()
+        one.run(2)
+        assert one.calls.service.stats.methods[PATH].sent == 10
+
+    def test_large_answers_that_nobody_wants_any_more_wait_for_nothing(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        async def handler(request: object, call: Call) -> AsyncIterator[bytes]:
+            yield b""
+
+        one = bench(Kind.SERVER_STREAM, handler)
+        one.calls.backlog.hold(QUEUE_BYTES)
+        for _ in range(10):
+            one.ask(body=b"")
+            one.run(1)
+        assert len(one.calls.backlog._starts) == 10
+        for stream_id in range(1, 20, 2):
+            one.receive(frame(RST_STREAM, 0, stream_id, bytes(4)))
+        one.run(2)
+        assert not one.calls.backlog._starts
+
     def test_a_connection_that_is_lost_leaves_nothing_behind(
         self, bench: Callable[..., Bench]
     ) -> None:

@@ -78,5 +78,39 @@ def test_an_exception_anywhere_leaves_a_store_that_goes_on(
             assert again.get("after").value == str(at).encode()  # type: ignore[union-attr]
 
 
+def test_watchers_that_are_told_in_pieces_hear_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing else happens that could bring the rest of the pieces about."""
+    monkeypatch.setattr("kvstore.core.watch.hub.WATCH_TURN_WATCHERS", 1)
+    loop = asyncio.new_event_loop()
+    db = loop.run_until_complete(kvstore.aopen(":memory:"))
+    try:
+        watches = [loop.run_until_complete(_watch(db)) for _ in range(4)]
+        for at in range(1, 10_000):
+            interruption = Interruption(("/kvstore/store/aio.py",), at, error=KeyboardInterrupt)
+            put = loop.create_task(db.put("k", str(at)))
+            with contextlib.suppress(KeyboardInterrupt), interruption:
+                loop.run_until_complete(put)
+                loop.run_until_complete(asyncio.sleep(0.001))
+            loop.call_soon(loop.stop)  # what was interrupted may have one on its way
+            loop.run_forever()
+            loop.run_until_complete(asyncio.wait([put]))
+            for watch in watches:
+                while watch.revision < db.revision:
+                    batch = loop.run_until_complete(watch.next(10))
+                    assert batch is not None, interruption.where
+            if not interruption.where:
+                return
+    finally:
+        for watch in watches:
+            watch.close()
+        loop.run_until_complete(db.close())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+async def _watch(db: Any) -> Any:
+    return db.watch("k")
+
+
 async def done() -> None:
     pass

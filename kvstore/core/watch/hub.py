@@ -69,7 +69,10 @@ class Hub:
         self.streams: set[WatchStream] = set()
         """All that are open."""
         self.is_torn = False
-        """An exception came out of a change of a stream or of `work`: call `recall`."""
+        """An exception came out of a change of a stream or of `work`: call `recall`.
+
+        Until then nobody works, and what is published waits, so that `delivered` stays true.
+        """
         self._recalling: int | None = None  # from which revision, while it is done
 
     def __repr__(self) -> str:
@@ -108,7 +111,7 @@ class Hub:
 
     @property
     def is_idle(self) -> bool:
-        return not self._groups
+        return not self._groups and not self.is_torn
 
     # -- delivery --------------------------------------------------------------------------------
 
@@ -136,6 +139,9 @@ class Hub:
 
         There is at least one; the list is the hub's from now on.
         """
+        if self.is_torn:
+            self._deliveries.append((Delivery(self.history, changes), 0))
+            return
         if not self._deliveries and self._spent < WATCH_TURN_WATCHERS:
             if self._deliver_one(changes) if len(changes) == 1 else self._deliver_few(changes):
                 return
@@ -243,10 +249,14 @@ class Hub:
 
     @property
     def has_work(self) -> bool:
+        if self.is_torn:
+            return False
         return bool(self._deliveries or self._to_answer or self._leaving)
 
     def work(self) -> None:
         """One piece of what is left to do."""
+        if self.is_torn:
+            return
         try:
             self._work()
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
@@ -12,6 +13,7 @@ from kvstore.core.watch.stream import WatchStream
 from kvstore.keys import ALL_KEYS, FROM_KEY, KeyRange
 from kvstore.types import WatchCreate, WatchFilter
 from tests.core.watch.worlds import World, revisions, taken
+from tests.support.interruption import Interrupted, Interruption
 
 A = KeyRange(b"a")
 KINDS = [
@@ -311,3 +313,31 @@ def calls_of(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return count
+
+
+@pytest.mark.parametrize("watches", KINDS, ids=["one-key", "overlapping", "of-each-kind"])
+def test_what_others_do_before_a_torn_delivery_is_put_in_order_loses_nothing(
+    watches: list[WatchCreate],
+) -> None:
+    """An exception comes out of a piece, and other threads commit and work before the mending."""
+    for at in range(1, 10_000):
+        world = World()
+        streams = [world.stream(each) for each in watches]
+        first = world.put(b"a")
+        interruption = Interruption(("/kvstore/core/",), at)
+        with contextlib.suppress(Interrupted), interruption:
+            while world.hub.has_work:
+                world.hub.work()
+        world.put(b"a")
+        while world.hub.has_work:
+            world.hub.work()
+        last = world.put(b"a")
+        world.engine.mend()
+        while world.hub.has_work:
+            world.hub.work()
+        for stream in streams:
+            got = [e.kv.mod_revision for message in taken(stream) for e in message.events]
+            assert got == list(range(first, last + 1)), interruption.where
+        assert world.engine.check() == []
+        if not interruption.where:
+            return

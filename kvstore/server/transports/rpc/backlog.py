@@ -54,7 +54,7 @@ class Backlog:
         self._waiting: deque[tuple[UnaryCall | WebCall, int]] = deque()
         self._waiting_bytes = 0
         self._put_off: deque[tuple[UnaryCall, int]] = deque()
-        self._sessions: list[SessionCall] = []
+        self._sessions: dict[SessionCall, None] = {}  # that may not be pulled now
         self._starts: deque[Callable[[], None]] = deque()
         self._makings: dict[Making, None] = {}  # the oldest first
         self.making_bytes = 0
@@ -116,9 +116,13 @@ class Backlog:
         """May a stream be pulled now? Else it is told when."""
         if self._calls.connection.queued_bytes < FULL_BYTES:
             return True
-        self._sessions.append(call)
+        self._sessions[call] = None
         self.is_waiting = True
         return False
+
+    def leave(self, call: SessionCall) -> None:
+        """It is over."""
+        self._sessions.pop(call, None)
 
     def start(self, call: UnaryCall, begin: Callable[[], None]) -> None:
         """Begin to make a large answer when it is its turn, or refuse the call."""
@@ -131,13 +135,20 @@ class Backlog:
         """Wait for the turn to make something large. Leave it as a context."""
         if self._starts or not self._may_start:
             begun: asyncio.Future[Making] = self._calls.service.loop.create_future()
-            self._starts.append(lambda: None if begun.done() else begun.set_result(Making(self)))
+
+            def start() -> None:
+                if not begun.done():
+                    begun.set_result(Making(self))
+
+            self._starts.append(start)
             self.is_waiting = True
             try:
                 return await begun
             except asyncio.CancelledError:
                 if begun.done() and not begun.cancelled():
                     begun.result().close()
+                elif start in self._starts:
+                    self._starts.remove(start)
                 raise
         return Making(self)
 
@@ -183,7 +194,7 @@ class Backlog:
         """Get on whoever can, for one turn; returns how many calls were run."""
         connection, count = self._calls.connection, 0
         if self._sessions and connection.queued_bytes < FULL_BYTES:
-            sessions, self._sessions = self._sessions, []
+            sessions, self._sessions = self._sessions, {}
             for session in sessions:
                 session.writable()
         while count < CALLS_IN_TURN and connection.room_bytes > 0:

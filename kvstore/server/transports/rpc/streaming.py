@@ -286,6 +286,7 @@ class SessionCall(_StreamingCall):
             self._calls.ready(self)
 
     def _release(self) -> None:
+        self._calls.backlog.leave(self)
         self._session.close()
         del self._session  # it has `_on_ready` of this call: a cycle, as in Connection.forget
 
