@@ -263,6 +263,18 @@ class TestWatch:
             assert wire.rest() == b""
         until(lambda: site.call(lambda: site.store.status().watchers) == 0)
 
+    @pytest.mark.parametrize("said", ["", '{"create_request":{"k', '{"create_request":{}}'])
+    def test_it_is_closed_when_the_client_leaves_in_the_middle_of_its_body(
+        self, site: HttpSite, said: str
+    ) -> None:
+        with site.wire() as wire:
+            wire.send(post("/v3/watch", said + " " * 9)[:-9])
+            until(lambda: bool(site.connections))
+            wire.half_close()
+            wire.rest()
+        until(lambda: not site.connections)
+        assert site.call(lambda: site.store.status().watchers) == 0
+
     def test_a_client_that_does_not_read_is_not_written_to_without_end(
         self, site: HttpSite
     ) -> None:

@@ -337,9 +337,37 @@ class TestTheEnd:
         case.receive(post("/a", b"xy")[:-1])
         case.do(case.connection.eof_received)
         handler = case.site.handlers[0]
-        assert handler.told == [b"x", ("end", "unexpected EOF")]
+        assert handler.told == [b"x", ("end", "unexpected EOF"), "hang up"]
         case.do(lambda: handler.answer.reply(400, (), b"cut"))
         assert not case.transport.is_open
+
+    @pytest.mark.parametrize("missing", [0, 1])
+    def test_a_half_close_reaches_a_request_that_begins_later(
+        self, case: Case, missing: int
+    ) -> None:
+        whole = post("/b", b"xy")
+        case.receive(get("/a") + whole[: len(whole) - missing])
+        case.do(case.connection.eof_received)
+        case.do(lambda: case.site.handlers[0].answer.reply(200, (), b"A"))
+        handler = case.site.handlers[1]
+        assert handler.told[-1] == "hang up"
+        assert handler.told[-2] == ("end", "unexpected EOF" if missing else "")
+        case.do(lambda: handler.answer.reply(200, (), b"B"))
+        assert not case.transport.is_open
+
+    def test_what_is_parsed_in_later_turns_is_not_cut_off(self, case: Case) -> None:
+        case.receive(get("/a", "Transfer-Encoding: chunked", method="POST"))
+        (handler,) = case.site.handlers
+
+        async def work() -> None:
+            case.connection.data_received(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+            case.connection.eof_received()
+            for _ in range(1000 // module.TURN + 2):
+                await asyncio.sleep(0)
+
+        case.loop.run_until_complete(work())
+        assert handler.told[-2:] == [("end", ""), "hang up"]
+        assert len(handler.told) == 1002
 
     def test_a_malformed_chunk_cuts_the_body_off(self, case: Case) -> None:
         case.receive(get("/a", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n\r\n")

@@ -180,12 +180,7 @@ class TestAnswers:
         answer.send(b"one")
         answer.send(b"two")
         answer.finish()
-        assert [each.payload for each in case.sent()[1:]] == [
-            b"one",
-            b"two",
-            b"",
-            int(ErrorCode.NO_ERROR).to_bytes(4, "big"),
-        ]
+        assert [each.payload for each in case.sent()[1:]] == [b"one", b"two", b""]
 
     def test_a_stream_without_messages_is_a_head(self, case: Case) -> None:
         case.ask(1, "/watch", end=END_STREAM)
@@ -298,6 +293,51 @@ class TestBodies:
         case.receive(frame(WINDOW_UPDATE, 0, 1, (1 << 20).to_bytes(4, "big")))
         case.turn()
         assert case.site.handlers[1].told == ["end"]
+
+
+class TestAnswersBeforeTheEndOfTheBody:
+    """curl loses an answer that a reset follows while it still has something to send."""
+
+    def test_a_short_rest_is_taken_and_the_stream_not_reset(self, case: Case) -> None:
+        case.ask(1, "/now", end=0)
+        assert [each.kind for each in case.sent()] == [HEADERS, DATA, DATA]
+        case.receive(frame(DATA, 0, 1, b"x" * 16_000) * 4)
+        assert len(case.connection.streams) == 1
+        case.receive(frame(DATA, END_STREAM, 1, b"x"))
+        assert not case.connection.streams
+        assert case.sent() == []
+
+    def test_trailers_end_it_as_well(self, case: Case) -> None:
+        case.ask(1, "/now", end=0)
+        case.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, encode_fields([(b"x", b"y")])))
+        assert not case.connection.streams
+        assert [each.kind for each in case.sent()] == [HEADERS, DATA, DATA]
+
+    def test_a_client_that_goes_on_is_stopped(self, case: Case) -> None:
+        case.ask(1, "/now", end=0)
+        case.sent()
+        case.receive(frame(DATA, 0, 1, b"x" * 16_000) * (WINDOW // 16_000))
+        (reset,) = case.sent()
+        assert reset.payload == int(ErrorCode.NO_ERROR).to_bytes(4, "big")
+        assert not case.connection.streams
+
+    @pytest.mark.parametrize("is_answered", [True, False])
+    def test_the_end_of_the_server_does_not_wait_for_it(
+        self, case: Case, is_answered: bool
+    ) -> None:
+        case.ask(1, "/now" if is_answered else "/kept", end=0)
+        case.calls.drain()
+        if not is_answered:
+            case.site.handlers[0].answer.reply(200, (), b"x")
+        case.ask(3, "/now", end=0)
+        assert [each.kind for each in case.sent()].count(RST_STREAM) == 2
+        assert not case.connection.streams
+
+    def test_its_body_has_to_be_as_long_as_it_said(self, case: Case) -> None:
+        case.ask(1, "/now", (b"content-length", b"3"), end=0)
+        case.receive(frame(DATA, END_STREAM, 1, b"xxxx"))
+        assert case.sent()[-1].payload == int(ErrorCode.PROTOCOL_ERROR).to_bytes(4, "big")
+        assert not case.connection.streams
 
 
 class TestTurns:

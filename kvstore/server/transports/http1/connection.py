@@ -99,12 +99,6 @@ class Http1Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._is_eof = True
         self._pump()
-        active = self._active
-        if active is not None and not active.is_answered and active.handler is not None:
-            if active.is_read:
-                active.handler.hang_up()
-            else:
-                self._cut(active, _CUT_OFF)
         is_needed = self._active is not None and not self._is_closing
         if not is_needed:
             self._close()
@@ -177,11 +171,24 @@ class Http1Connection(asyncio.Protocol):
             return
         if left <= 0:
             self.pump_soon()
-        elif self._is_eof and not self._is_congested and self._has_answered:
-            self._close()
-            return
-        self._watch_head()
-        self._regulate()
+        elif self._is_eof:
+            self._say_no_more()
+        if not self._is_closing:
+            self._watch_head()
+            self._regulate()
+
+    def _say_no_more(self) -> None:
+        """The client does, and what it said is parsed as far as it can be now."""
+        active = self._active
+        if self._has_answered:
+            if not self._is_congested:
+                self._close()
+        elif active is not None and active.handler is not None and not active.is_answered:
+            if not active.is_read and not self._events and not self._unread:
+                self._cut(active, _CUT_OFF)
+            if active.is_read and not active.is_answered and not active.is_hung_up:
+                active.is_hung_up = True
+                active.handler.hang_up()
 
     @property
     def _has_answered(self) -> bool:
@@ -357,6 +364,7 @@ class _Exchange:
         "handler",
         "has_begun",
         "is_answered",
+        "is_hung_up",
         "is_read",
         "request",
     )
@@ -366,7 +374,7 @@ class _Exchange:
         self._framing = Framing.LENGTH
         self.base: Fields = ()
         self.handler: Handler | None = None
-        self.has_begun = self.is_answered = self.is_read = False
+        self.has_begun = self.is_answered = self.is_read = self.is_hung_up = False
         self.closes = not request.keeps_alive
         self.discarded_bytes = 0
 

@@ -9,6 +9,7 @@ A stream is in `streams` while it is open in either direction. A number tells th
     idle      above the last one opened
     open      in `streams`
     half      in `streams`, the client said END_STREAM; we say it with the trailers of an answer
+    lingering in `streams`, we said END_STREAM; the client still sends, and is not listened to
     closed    any other; of those that we reset, late frames are expected and dropped
 
     frame            idle               open                   half             closed
@@ -19,8 +20,10 @@ A stream is in `streams` while it is open in either direction. A number tells th
     PRIORITY         checked, dropped   the same               the same         the same
     CONTINUATION     only right after the HEADERS it continues, and then nothing else
 
-There is no half-closed (local): an answer to a client that is still sending ends with RST_STREAM
-NO_ERROR, so that he stops (section 8.1).
+A lingering stream takes what an open one does, drops it, and is closed by its end. An answer to a
+client that is still sending ends with RST_STREAM NO_ERROR, so that he stops (section 8.1): for gRPC
+at once; else (`Stream.lingers`) when half the window is used up, since curl loses an answer that is
+followed by a reset before it has sent a body, however short that is.
 
 The request of a gRPC client is a HEADERS and a DATA frame, mostly in one read. Between them its
 stream is in `_arriving`, not in `streams`; when the read brings both, `sink.whole` gets the request
@@ -378,7 +381,7 @@ class Connection(Sending, Generic[H]):
             if not is_end:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
             self._ended(stream)
-            self._sink.data(stream, b"", is_end=True)
+            self._take(stream, b"", is_end=True)
             return
         if stream_id >= self.accepts_below:
             self._headers.fields(block)
@@ -433,7 +436,18 @@ class Connection(Sending, Generic[H]):
         stream.received_bytes += len(payload)
         if is_end:
             self._ended(stream)
-        self._sink.data(stream, payload, is_end=is_end)
+        self._take(stream, payload, is_end=is_end)
+
+    def _take(self, stream: Stream, data: bytes, *, is_end: bool) -> None:
+        if not stream.is_local_closed:
+            self._sink.data(stream, data, is_end=is_end)
+        elif is_end:
+            self.forget(stream)
+        elif not self._may_linger(stream):
+            self._refuse(stream.id, ErrorCode.NO_ERROR)
+
+    def _may_linger(self, stream: Stream) -> bool:
+        return stream.lingers and stream.recv_window > self._limits.stream_window_bytes >> 1
 
     def _is_idle(self, stream_id: int) -> bool:
         """Was it never opened? Those that we refuse by GOAWAY may have been (section 6.8)."""
@@ -563,9 +577,15 @@ class Connection(Sending, Generic[H]):
         if not stream.is_closed:
             self._refuse(stream.id, code)
 
+    def stop_lingering(self, stream: Stream) -> None:
+        """Do not wait for the rest of a request that is answered, or will be."""
+        stream.lingers = False
+        if stream.is_local_closed and not stream.is_closed:
+            self._refuse(stream.id, ErrorCode.NO_ERROR)
+
     def credit(self, stream: Stream, size: int) -> None:
         """`size` bytes of the stream's DATA have been used: the client may send as many more."""
-        if stream.is_remote_closed or stream.is_closed:
+        if stream.is_remote_closed or stream.is_local_closed or stream.is_closed:
             return
         stream.credit += size
         if stream.credit >= self._limits.stream_window_bytes >> 1:
@@ -582,6 +602,8 @@ class Connection(Sending, Generic[H]):
             self.out.append(frame(DATA, END_STREAM, stream.id, b""))
         if stream.is_remote_closed:
             self.forget(stream)
+        elif self._may_linger(stream):
+            stream.is_local_closed = True
         else:
             self._refuse(stream.id, ErrorCode.NO_ERROR)
 

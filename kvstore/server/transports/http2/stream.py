@@ -20,7 +20,9 @@ class Stream:
         "end",
         "id",
         "is_closed",
+        "is_local_closed",
         "is_remote_closed",
+        "lingers",
         "open_bytes",
         "queue",
         "queued_bytes",
@@ -39,7 +41,9 @@ class Stream:
         """Bytes received and not yet given back to `recv_window`."""
         self.received_bytes = 0
         self.content_length: int | None = None
-        self.is_remote_closed = False
+        self.is_local_closed = self.is_remote_closed = False
+        self.lingers = False
+        """Answered before its request was whole, it takes some of the rest before it is reset."""
         self.is_closed = False
         self.queue: deque[memoryview] | None = None  # a deque costs as much as all else here
         self.queued_bytes = 0
@@ -50,5 +54,6 @@ class Stream:
         """What the sink keeps of the stream."""
 
     def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "half-closed" if self.is_remote_closed else "open"
+        is_half = self.is_remote_closed or self.is_local_closed
+        state = "closed" if self.is_closed else "half-closed" if is_half else "open"
         return f"Stream({self.id}, {state}, window={self.window}, queued={self.queued_bytes})"

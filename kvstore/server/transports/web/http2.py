@@ -130,6 +130,7 @@ class WebCall:
         self._has_begun = self._is_all = self._is_told = self._is_waiting = self.is_done = False
         self._kept_bytes = 0
         stream.call = self
+        stream.lingers = not calls.is_draining
 
     def __repr__(self) -> str:
         return f"<WebCall {self.request!r} done={self.is_done}>"
@@ -183,6 +184,7 @@ class WebCall:
                 handler.cancel()
 
     def stop(self) -> None:
+        self._calls.connection.stop_lingering(self.stream)
         if self._handler is not None and not self.is_done:
             self._handler.drain()
 

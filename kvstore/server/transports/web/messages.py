@@ -153,7 +153,7 @@ class Handler(Protocol):
         ...
 
     def hang_up(self) -> None:
-        """The client says no more after a whole request (a half-closed socket)."""
+        """The client says no more (a half-closed socket); follows the `end` of the body."""
         ...
 
     def cancel(self) -> None:
