@@ -57,7 +57,8 @@ Every option but those that are not in etcd can also be given as ETCD_NAME in th
 _PAGE_HEAD: Final = """\
 # Options of `kvstore serve`
 
-<!-- Written by `python -m kvstore.server.config.help`; change the table, not this page. -->
+<!-- Written by `python -m kvstore.server.config.help docs/reference/flags.md`;
+change the table, not this page. -->
 
 The options are etcd's, with etcd's meaning and syntax: `--flag value`, `--flag=value`, one dash or
 two, and for switches `--flag` or `--flag=false`. An option can also come from the environment
