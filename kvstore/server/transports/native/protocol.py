@@ -270,6 +270,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
         if not self._core.is_closed:
             self._core.resume()
             self._flush()
+            if self._calls.has_work:  # somebody waited for what has left
+                self._wake()
 
     # -- silence ---------------------------------------------------------------------------------
 

@@ -1,0 +1,113 @@
+"""A connection of HTTP/2 on a transport that is told how much it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kvstore.proto import rpc_pb2
+from kvstore.server.method import Kind, Method
+from kvstore.server.stats import CallStats
+from kvstore.server.transports.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+)
+from kvstore.server.transports.http2.header_block import encode_fields
+from kvstore.server.transports.http2.limits import Limits
+from kvstore.server.transports.native.protocol import AHEAD_BYTES, Http2Protocol, Pings, Turns
+from kvstore.server.transports.rpc.backlog import FULL_BYTES
+from kvstore.server.transports.rpc.framing import frame_message
+from kvstore.server.transports.rpc.service import Service
+
+PATH = "/pkg.Things/Read"
+MIB = 1 << 20
+MOST = (2**31 - 1).to_bytes(4, "big")
+
+
+class Wide(asyncio.Transport):
+    """Takes all at once, as a kernel does whose client reads fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken_bytes = self.unsent_bytes = 0
+
+    def write(self, data: Any) -> None:
+        self.taken_bytes += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def test_calls_that_wait_for_room_go_on_though_the_client_says_nothing_more() -> None:
+    """His windows are as large as can be, so that he has no reason to."""
+    head = encode_fields(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", PATH.encode()),
+            (b"content-type", b"application/grpc"),
+        ]
+    )
+    message = rpc_pb2.PutRequest
+    method = Method(PATH, Kind.UNARY, message, message, lambda *_: bytes(MIB), is_read=True)
+    count = 2 * FULL_BYTES // MIB
+    loop = asyncio.new_event_loop()
+
+    async def talk() -> None:
+        service = Service(
+            {PATH: method},
+            CallStats({PATH: method}),
+            loop,
+            max_message_bytes=MIB,
+            min_ping_interval_s=5.0,
+        )
+        gone: list[Http2Protocol] = []
+        protocol = Http2Protocol(service, Turns(loop), Limits(), Pings(0, 0), gone.append)
+        transport = Wide()
+        protocol.connection_made(transport)
+        windows = frame(SETTINGS, 0, 0, b"\0\4" + MOST)
+        windows += frame(WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65_535).to_bytes(4, "big"))
+        protocol.data_received(PREFACE + windows)
+        requests = [
+            frame(HEADERS, END_HEADERS, stream_id, head)
+            + frame(DATA, END_STREAM, stream_id, frame_message(b""))
+            for stream_id in range(1, 2 * count, 2)
+        ]
+        protocol.data_received(b"".join(requests))
+        transport.unsent_bytes = AHEAD_BYTES + 1  # for a while he does not read
+        protocol.pause_writing()
+        for _ in range(10 * count):
+            await asyncio.sleep(0)
+        assert service.stats.methods[PATH].handled[0] < count
+        transport.unsent_bytes = 0
+        protocol.resume_writing()
+        for _ in range(10 * count):
+            await asyncio.sleep(0)
+        assert transport.taken_bytes > count * MIB
+        assert service.stats.methods[PATH].handled[0] == count
+        protocol.connection_lost(None)
+        assert gone == [protocol]
+        await service.close()
+
+    try:
+        loop.run_until_complete(talk())
+    finally:
+        loop.close()
