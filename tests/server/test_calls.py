@@ -470,6 +470,33 @@ class TestWhatIsSentAhead:
         assert one.connection.is_closed
         assert one.calls.hoard._bytes <= 8 * MIB + 16_000
 
+    def test_a_stream_goes_on_when_its_responses_have_left(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        """A piece of the next request came before that, as much of it as the window lets in."""
+
+        async def handler(requests: object, call: Call) -> AsyncIterator[bytes]:
+            async for _ in requests:  # type: ignore[attr-defined]
+                yield b""
+
+        one = bench(Kind.BIDI, handler)
+        one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")))
+        one.run(5)
+        stream = one.connection.streams[1]
+        large = memoryview(frame_message(rpc_pb2.PutRequest(value=bytes(MIB)).SerializeToString()))
+        for _ in range(2):
+            while large and stream.recv_window:
+                size = min(16_000, stream.recv_window, len(large))
+                one.receive(frame(DATA, 0, 1, bytes(large[:size])))
+                large = large[size:]
+                one.run(1)
+            one.receive(frame(WINDOW_UPDATE, 0, 1, (2**30).to_bytes(4, "big")))
+            one.run(5)
+        assert not large
+        assert one.calls.service.stats.methods[PATH].sent == 2
+
     def test_a_stream_that_is_stuck_keeps_no_window_from_others(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -336,6 +336,8 @@ class TaskCall(_StreamingCall):
                 if len(self._reader):
                     raise _CUT
                 return None
+            self._give_back()  # what was kept while responses had not left
+            self._calls.wake()
             await self._wait()
         self._give_back()
         return request
