@@ -124,7 +124,7 @@ class TestUpgrade:
     def test_it_is_told_in_two_lines(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level("INFO")
+        caplog.set_level("INFO", logger="kvstore")
         ThreadStore.open(open_backend(unpacked("format-2", tmp_path))).close()
         first, last = (record.getMessage() for record in caplog.records)
         assert first == "upgrading from format 2 to format 3: every row gets a checksum"
