@@ -113,7 +113,7 @@ class _StreamingCall:
     def _give_back(self) -> None:
         """Have the client send more, unless what he sent before has to wait for him."""
         kept = len(self._reader)
-        if self._is_backed_up or self._reader.has_whole:
+        if self.stream.queue or self._reader.has_whole:
             self._calls.hoard.keep(self.stream, kept, 0, is_stuck=True)
         else:
             owed, self._owed = self._owed, 0
@@ -122,10 +122,6 @@ class _StreamingCall:
             else:
                 self._calls.connection.credit(self.stream, owed)
         self._has_kept = kept > 0
-
-    @property
-    def _is_backed_up(self) -> bool:
-        return bool(self.stream.queue)
 
     def _end(self, status: Status) -> None:
         """Say how it ended, after all that was sent."""
@@ -219,16 +215,15 @@ class SessionCall(_StreamingCall):
 
     def _feed(self) -> int:
         """As far as it is its turn and the session has room."""
-        session, room_bytes = self._session, self._calls.connection.room_bytes
+        session, connection = self._session, self._calls.connection
         most, count = min(_BURST, session.room), 0
         try:
-            while count < most and room_bytes > 0:
+            while count < most and connection.room_bytes > 0:
                 request = self._take()
                 if request is None:
                     break
                 count += 1
                 session.receive(request)
-                room_bytes = self._calls.connection.room_bytes
             if self._is_all and not self._reader.has_whole:
                 if len(self._reader):
                     raise _CUT
