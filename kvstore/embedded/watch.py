@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from kvstore.embedded.arguments import wait_s
 from kvstore.errors import StoreClosed, WatchCanceled
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 
 __all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
+
+S = TypeVar("S", bound="WatchStreamProtocol | AsyncWatchStream")
 
 
 class Batch(NamedTuple):
@@ -74,10 +76,18 @@ class Inbox:
         return batch
 
 
-class _WatchBase:
-    __slots__ = ("_check", "_closed", "_inbox", "_is_broken", "_request")
+class _WatchBase(Generic[S]):
+    __slots__ = ("_check", "_closed", "_inbox", "_is_broken", "_open", "_request", "_stream")
 
-    def __init__(self, request: WatchCreate, check: Callable[[], object]) -> None:
+    def __init__(
+        self, open_stream: Callable[[], S], request: WatchCreate, check: Callable[[], object]
+    ) -> None:
+        self._open, self._stream = open_stream, open_stream()
+        try:
+            self._stream.create(request)
+        except BaseException:
+            self._stream.close()
+            raise
         self._request, self._inbox = request, Inbox(request.start_revision)
         self._check = check
         self._is_broken = False  # a batch may have been lost on its way
@@ -92,21 +102,24 @@ class _WatchBase:
     def closed(self) -> bool:
         return self._closed
 
-    def _ends(self) -> bool:
-        """Mark the watch closed; true when its stream is still there to be closed by us."""
+    def close(self) -> None:
+        """End the watch; again, or once the store is closed: nothing."""
         if self._closed:
-            return False
+            return
         self._closed = True
         try:
             self._check()
         except StoreClosed:
-            return False  # the store has closed the stream, or it is another process's
-        return True
+            return  # the store has closed the stream, or it is another process's
+        self._stream.close()
 
-    def _begin_again(self) -> WatchCreate:
-        """The request for what was not handed out, of which the inbox has nothing now."""
+    def _renew(self) -> None:
+        """Begin again behind what was handed out."""
+        self._stream.close()
+        self._stream = self._open()
         self._inbox = Inbox(self.revision + 1)
-        return self._request._replace(start_revision=self.revision + 1)
+        self._stream.create(self._request._replace(start_revision=self.revision + 1))
+        self._is_broken = False
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
@@ -122,28 +135,14 @@ class _WatchBase:
         return f"<{type(self).__name__} {state}, revision {self.revision}>"
 
 
-class Watch(_WatchBase):
+class Watch(_WatchBase["WatchStreamProtocol"]):
     """A blocking watch: an endless iterator of batches and a context manager.
 
     One thread iterates; another may `close` it, which ends the iteration. Iterating raises
     WatchCanceled when the history it needs was compacted, StoreClosed when the store was closed.
     """
 
-    __slots__ = ("_open", "_stream")
-
-    def __init__(
-        self,
-        open_stream: Callable[[], WatchStreamProtocol],
-        request: WatchCreate,
-        check: Callable[[], object],
-    ) -> None:
-        self._open, self._stream = open_stream, open_stream()
-        try:
-            self._stream.create(request)
-        except BaseException:
-            self._stream.close()
-            raise
-        super().__init__(request, check)
+    __slots__ = ()
 
     def next(self, timeout: float | None = None) -> Batch | None:
         """The next batch, waiting for it.
@@ -181,12 +180,6 @@ class Watch(_WatchBase):
             self._is_broken = True
             raise
 
-    def _renew(self) -> None:
-        self._stream.close()
-        self._stream = self._open()
-        self._stream.create(self._begin_again())
-        self._is_broken = False
-
     def __iter__(self) -> Watch:
         return self
 
@@ -201,11 +194,6 @@ class Watch(_WatchBase):
             raise StopIteration
         return batch
 
-    def close(self) -> None:
-        """End the watch; again, or once the store is closed: nothing."""
-        if self._ends():
-            self._stream.close()
-
     def __enter__(self) -> Watch:
         return self
 
@@ -218,24 +206,10 @@ class Watch(_WatchBase):
         self.close()
 
 
-class AsyncWatch(_WatchBase):
+class AsyncWatch(_WatchBase["AsyncWatchStream"]):
     """As Watch, for `async for` and `async with`; `next` is awaited, `close` is not."""
 
-    __slots__ = ("_open", "_stream")
-
-    def __init__(
-        self,
-        open_stream: Callable[[], AsyncWatchStream],
-        request: WatchCreate,
-        check: Callable[[], object],
-    ) -> None:
-        self._open, self._stream = open_stream, open_stream()
-        try:
-            self._stream.create(request)
-        except BaseException:
-            self._stream.close()
-            raise
-        super().__init__(request, check)
+    __slots__ = ()
 
     async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
         """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
@@ -260,12 +234,6 @@ class AsyncWatch(_WatchBase):
             self._is_broken = True
             raise
 
-    def _renew(self) -> None:
-        self._stream.close()
-        self._stream = self._open()
-        self._stream.create(self._begin_again())
-        self._is_broken = False
-
     def __aiter__(self) -> AsyncWatch:
         return self
 
@@ -279,11 +247,6 @@ class AsyncWatch(_WatchBase):
         if batch is None:
             raise StopAsyncIteration
         return batch
-
-    def close(self) -> None:
-        """End the watch; again, or once the store is closed: nothing."""
-        if self._ends():
-            self._stream.close()
 
     async def __aenter__(self) -> AsyncWatch:
         return self
