@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from kvstore.embedded.arguments import int64
 from kvstore.errors import LeaseNotFound, StoreClosed, StoreError
-from kvstore.store.deputy import start
+from kvstore.store.worker import Worker
 from kvstore.types import Lease
 
 if TYPE_CHECKING:
@@ -160,17 +160,15 @@ class Keeper:
         # The lock itself is entered, not the Condition, in the midst of which Ctrl-C may come.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._threads: list[threading.Thread] = []  # more than one if a start was interrupted
+        self._worker = Worker(self._run, "kvstore-leases", daemon=False)
         self._closed = False
 
     def add(self, lease: HeldLease) -> None:
         """Keep `lease` alive from now on, until it is left or lost."""
         with self._lock:
             self._schedule.add(lease, self._clock())
-            if not self._closed and not any(thread.is_alive() for thread in self._threads):
-                thread = threading.Thread(target=self._run, name="kvstore-leases")
-                self._threads.append(thread)
-                start(thread)
+            if not self._closed and not self._worker.runs:
+                self._worker.start()
             self._wake.notify_all()
 
     def close(self) -> None:
@@ -178,10 +176,7 @@ class Keeper:
         with self._lock:
             self._closed = True
             self._wake.notify_all()
-            threads = list(self._threads)
-        for thread in threads:
-            if thread.is_alive():
-                thread.join()
+        self._worker.join()
 
     def _run(self) -> None:
         while self._renew_due():
@@ -203,7 +198,7 @@ class Keeper:
                 if (at := self._schedule.next_due()) is None:
                     break
                 self._wake.wait(max(0.0, at - self._clock()))
-            self._threads.remove(threading.current_thread())
+            self._worker.leave()
             return []
 
     def _renew(self, lease: HeldLease) -> None:

@@ -14,21 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Deputy", "run_aside", "start"]
+from kvstore.store.worker import Worker, start
 
-
-def start(thread: threading.Thread) -> None:
-    """Start a thread. Raises RuntimeError when there are no new ones since the interpreter ends.
-
-    `Thread.start` waits for a Condition, which makes "release unlocked lock" of an exception from
-    outside; here it comes out as it is.
-    """
-    try:
-        thread.start()
-    except RuntimeError as error:
-        if error.__context__ is not None:
-            raise error.__context__ from None
-        raise
+__all__ = ["Deputy", "run_aside"]
 
 
 class Deputy:
@@ -37,9 +25,9 @@ class Deputy:
 
         `is_needed` takes its descriptors at once, when it is sure to be: later there may be none.
         """
-        self._work, self._name = work, name
+        self._work = work
         self._pipe = os.pipe() if is_needed else None
-        self._threads: list[threading.Thread] = []  # more than one if a start was interrupted
+        self._worker = Worker(self._run, name, daemon=True)
         self._waiting: deque[threading.Lock] = deque()
         self._making = threading.RLock()  # its pipe and its thread, which many may miss at once
         self._is_closing = False
@@ -47,7 +35,7 @@ class Deputy:
     def poke(self) -> None:
         """Have the work done, without waiting for it."""
         pipe = self._pipe
-        if pipe is None or not self._threads or not self._threads[-1].is_alive():
+        if pipe is None or not self._worker.runs:
             pipe = self._make()
         os.write(pipe[1], b"\0")
 
@@ -56,10 +44,8 @@ class Deputy:
             pipe = self._pipe
             if pipe is None:
                 self._pipe = pipe = os.pipe()
-            if not self._threads or not self._threads[-1].is_alive():
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._threads.append(thread)
-                start(thread)
+            if not self._worker.runs:
+                self._worker.start()
             return pipe
 
     def call(self) -> None:
@@ -80,14 +66,12 @@ class Deputy:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             os.write(pipe[1], b"\0")
-            for thread in self._threads:
-                if thread.is_alive():
-                    thread.join()
+            self._worker.join()
             for file in pipe:
                 os.close(file)
 
     def _run(self) -> None:
-        pipe = self._pipe
+        pipe = self._pipe  # None if it begins late
         while pipe is not None:
             os.read(pipe[0], 1)
             if self._is_closing:
@@ -107,23 +91,33 @@ def run_aside(work: Callable[[], None], name: str) -> None:
 
     Raises what `work` raises.
     """
+    first, ended = threading.Lock(), threading.Lock()
+    ended.acquire()
     failures: list[BaseException] = []
 
     def run() -> None:
+        if not first.acquire(blocking=False):
+            return
         try:
             work()
         except BaseException as error:
             failures.append(error)
+        finally:
+            ended.release()
 
-    thread = threading.Thread(target=run, name=name)
+    def wait() -> None:
+        thread = threading.Thread(target=run, name=name)
+        try:
+            start(thread)
+        except RuntimeError:  # there are no new ones while the interpreter ends
+            run()
+        with ended:
+            pass
+
     try:
-        start(thread)
-        thread.join()
-    except BaseException as error:
-        if thread.ident is not None or not isinstance(error, RuntimeError):
-            if thread.is_alive():
-                thread.join()
-            raise
-        run()  # there are no new threads while the interpreter ends
+        wait()
+    except BaseException:
+        wait()
+        raise
     if failures:
         raise failures[0]

@@ -56,10 +56,11 @@ from kvstore.store.committer import (
     take_back,
 )
 from kvstore.store.cursor import RangeChunks
-from kvstore.store.deputy import Deputy, run_aside, start
+from kvstore.store.deputy import Deputy, run_aside
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.start import start_engine, status_of, verify
+from kvstore.store.worker import Worker
 from kvstore.types import (
     CompactResult,
     KeyValue,
@@ -149,7 +150,7 @@ class ThreadStore:
         self._is_closed = False
         self._streams: set[ThreadWatchStream] = set()
         self._progress_at: float | None = None
-        self._housekeeper: threading.Thread | None = None
+        self._housekeeper = Worker(self._run_chores, "kvstore-housekeeper", daemon=True)
         with self._lock:
             self._keep_house()
 
@@ -547,12 +548,8 @@ class ThreadStore:
     def _keep_house(self) -> None:
         """See that the housekeeper runs if there is anything to keep, and looks again."""
         with self._lock:
-            runs = self._housekeeper is not None and self._housekeeper.is_alive()
-            if not runs and self._next_chore() is not None:
-                self._housekeeper = threading.Thread(
-                    target=self._run_chores, name="kvstore-housekeeper", daemon=True
-                )
-                start(self._housekeeper)
+            if not self._housekeeper.runs and self._next_chore() is not None:
+                self._housekeeper.start()
             self._chores.notify_all()
 
     def _next_chore(self) -> float | None:
@@ -635,8 +632,7 @@ class ThreadStore:
         while not self._shut():
             pass
         self._deputy.close()
-        if self._housekeeper is not None and self._housekeeper.is_alive():
-            self._housekeeper.join()
+        self._housekeeper.join()
         with self._lock:
             if self._is_closed:
                 return
