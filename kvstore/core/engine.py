@@ -446,6 +446,7 @@ class Engine:
         """
         self._publishing = sequence
         undurable, index, hub = self._undurable, self.index, self.hub
+        has_watchers = not hub.is_idle
         changes: list[WatchedChange] = []
         pace = _Pace()
         while undurable and undurable[0].sequence <= sequence:
@@ -456,7 +457,7 @@ class Engine:
                     index.publish(write.key, write.packed, write.version)
                     del self._records[write.packed]
                 main = writes[0].packed >> 32
-                if not hub.is_idle:
+                if has_watchers:
                     if pace.is_over(main, decision.size_bytes):
                         hub.deliver(changes)
                         changes, pace = [], _Pace()

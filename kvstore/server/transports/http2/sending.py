@@ -80,6 +80,8 @@ class Sending(ABC):
             self.out.append(pack_head(size >> 8, size & 0xFF, DATA, 0, stream.id))
             self.out.append(data)
             return
+        if not size:  # with a window below 0, which an empty frame is not worth waiting for
+            return
         if stream.queue is None:
             stream.queue = deque()
         stream.queue.append(memoryview(data))
@@ -128,7 +130,7 @@ class Sending(ABC):
         while queue and left > 0:
             data = queue[0]
             size = min(len(data), self.max_frame_bytes, left, self.window, stream.window)
-            if size <= 0 and len(data):
+            if size <= 0:
                 break
             left -= size
             self.has_sent = True

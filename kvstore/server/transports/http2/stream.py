@@ -31,7 +31,14 @@ class Stream:
         "window",
     )
 
-    def __init__(self, stream_id: int, window: int, recv_window: int) -> None:
+    def __init__(
+        self,
+        stream_id: int,
+        window: int,
+        recv_window: int,
+        is_remote_closed: bool = False,
+        open_bytes: int = 0,
+    ) -> None:
         self.id = stream_id
         self.window = window
         """Bytes of DATA that the peer takes; negative when he made his window smaller."""
@@ -41,13 +48,13 @@ class Stream:
         """Bytes received and not yet given back to `recv_window`."""
         self.received_bytes = 0
         self.content_length: int | None = None
-        self.is_local_closed = self.is_remote_closed = False
-        self.lingers = False
-        """Answered before its request was whole, it takes some of the rest before it is reset."""
-        self.is_closed = False
+        self.is_remote_closed = is_remote_closed
+        self.is_local_closed = self.is_closed = self.lingers = False
+        """`lingers`: answered before its request was whole, it takes some of the rest before it is
+        reset."""
         self.queue: deque[memoryview] | None = None  # a deque costs as much as all else here
         self.queued_bytes = 0
-        self.open_bytes = 0
+        self.open_bytes = open_bytes
         """What it counts among the open streams."""
         self.end: bytes | None = None
         self.call: Any = None

@@ -77,7 +77,8 @@ class Turns:
 
     def wake(self, connection: Http2Protocol) -> None:
         self._woken.append(connection)
-        self._run_soon()
+        if not self._is_due:
+            self._run_soon()
 
     @property
     def is_over(self) -> bool:
@@ -87,23 +88,22 @@ class Turns:
     def spend(self, work: int) -> None:
         """A connection did some outside of the callback."""
         self._work += work
-        if self.is_over:
+        if self.is_over and not self._is_due:
             self._run_soon()
 
     def _run_soon(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._run)
+        self._is_due = True
+        self._loop.call_soon(self._run)
 
     def _run(self) -> None:
         self._is_due = False
-        self._work = 0
-        woken = self._woken
+        work, woken = 0, self._woken
         for _ in range(len(woken)):
-            self._work += woken.popleft().turn() + _WRITE_WORK
-            if self.is_over:
+            work += woken.popleft().turn() + _WRITE_WORK
+            if work >= TURN_WORK:
                 break
-        if woken:
+        self._work = work
+        if woken and not self._is_due:
             self._run_soon()
 
 
@@ -171,11 +171,16 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._last_read = now = self._loop.time()
         was_woken, self._is_woken = self._is_woken, True  # nobody need wake it now
         self._core.receive(data, now)
-        if self._calls.has_work and not self._turns.is_over:
-            self._turns.spend(self._calls.turn())  # leaves with the answers to this read
+        calls = self._calls
+        if calls.is_idle:
+            self._is_woken = was_woken
+            self._flush()
+            return
+        if calls.has_work and not self._turns.is_over:
+            self._turns.spend(calls.turn())  # leaves with the answers to this read
         self._is_woken = was_woken
         self._flush()
-        if self._calls.has_work:
+        if calls.has_work:
             self._wake()
 
     def pause_writing(self) -> None:
@@ -208,11 +213,15 @@ class Http2Protocol(asyncio.BufferedProtocol):
     def turn(self) -> int:
         """Send what has come up since the last read or turn; returns the work that was."""
         self._is_woken = False
-        if self._is_lost or (self._core.is_closed and not self._core.out):
+        core, calls = self._core, self._calls
+        if self._is_lost or (core.is_closed and not core.out):
             return 0
-        work = self._calls.turn()
+        if calls.is_idle:
+            self._flush()
+            return 0
+        work = calls.turn()
         self._flush()
-        if self._calls.has_work:
+        if calls.has_work:
             self._wake()
         return work
 
@@ -229,6 +238,21 @@ class Http2Protocol(asyncio.BufferedProtocol):
             out.clear()
             self._service.stats.sent_bytes += len(data)
             self._transport.write(data)
+        if (
+            core.queued_bytes
+            or self._is_congested
+            or self._is_paused
+            or self._is_draining
+            or core.is_closed
+            or self._calls.backlog.is_waiting
+        ):
+            self._look_ahead()
+        else:  # as `next_turn`, without the calls, for nearly every answer comes here
+            core.room_bytes, core.turn_bytes = self._limits.room_bytes, self._limits.turn_bytes
+
+    def _look_ahead(self) -> None:
+        """What comes after a write: the next turn, more reads or none, the end."""
+        core = self._core
         unsent_bytes = self._transport.get_write_buffer_size() if self._is_congested else 0
         if core.next_turn(unsent_bytes):
             self._loop.call_soon(self._go_on)

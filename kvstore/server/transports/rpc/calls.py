@@ -282,6 +282,11 @@ class Calls:
         return work
 
     @property
+    def is_idle(self) -> bool:
+        """Nothing can have work: a turn may be left out."""
+        return not self._ready and not self.backlog.is_waiting
+
+    @property
     def has_work(self) -> bool:
         if self._ready:
             return self.connection.room_bytes > 0

@@ -11,8 +11,9 @@ from struct import Struct
 from typing import Final
 
 from kvstore.server.status import Code
-from kvstore.server.transports.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS
+from kvstore.server.transports.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame
 from kvstore.server.transports.http2.header_block import encode_fields
+from kvstore.server.transports.rpc.framing import PREFIX_BYTES
 
 __all__ = ["OK_TRAILERS", "head_block", "percent_encode", "refusal_block", "status_block", "whole"]
 
@@ -65,38 +66,17 @@ def refusal_block(
 
 def _whole(block: bytes) -> Callable[[int, bytes], tuple[bytes, bytes]]:
     """Makes the frames before and after the message of a small successful answer."""
-    size = len(block)
-    pack_before = Struct(f">HBBBI{size}sHBBBIBI").pack
-    end = len(OK_TRAILERS)
-    pack_after = Struct(f">HBBBI{end}s").pack
+    first = frame(HEADERS, END_HEADERS, 0, block)[:5]  # up to the id of the stream
+    last = frame(HEADERS, END_HEADERS | END_STREAM, 0, OK_TRAILERS)[:5]
+    # HEADERS; the head of DATA, whose length of 24 bits and type make one number; that of a message
+    pack_before = Struct(f">{len(first)}sI{len(block)}sIxIxI").pack
+    pack_after = Struct(f">{len(last)}sI{len(OK_TRAILERS)}s").pack
 
     def frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
-        length = len(message)
-        framed = length + 5
+        size = len(message)
         return (
-            pack_before(
-                size >> 8,
-                size & 0xFF,
-                HEADERS,
-                END_HEADERS,
-                stream_id,
-                block,
-                framed >> 8,
-                framed & 0xFF,
-                DATA,
-                0,
-                stream_id,
-                0,
-                length,
-            ),
-            pack_after(
-                end >> 8,
-                end & 0xFF,
-                HEADERS,
-                END_HEADERS | END_STREAM,
-                stream_id,
-                OK_TRAILERS,
-            ),
+            pack_before(first, stream_id, block, size + PREFIX_BYTES << 8 | DATA, stream_id, size),
+            pack_after(last, stream_id, OK_TRAILERS),
         )
 
     return frames

@@ -133,8 +133,10 @@ class UnaryCall:
 
     def wait_for(self, response: Deferred | Sliced | Awaitable[Any]) -> None:
         self._is_running, self._request = True, None
-        if isinstance(response, Deferred):
-            if type(response) is HeldDeferred and response.held_bytes:
+        if type(response) is Deferred:
+            response.then(self._on_answer)
+        elif type(response) is HeldDeferred:
+            if response.held_bytes:
                 self._release = self._calls.backlog.hold(response.held_bytes)
             response.then(self._on_answer)
         elif type(response) is Sliced:
