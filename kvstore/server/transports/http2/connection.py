@@ -80,6 +80,8 @@ __all__ = ["Connection", "Head", "Limits", "Sink"]
 _WHOLE_BLOCK: Final = HEADERS | END_HEADERS << 8
 _LAST_DATA: Final = DATA | END_STREAM << 8
 _ID: Final = MAX_WINDOW
+_FAR: Final = 1 << 30
+"""No stream comes here but from far below: the last ids are not for `_frames`."""
 _ABANDONED: Final = 256
 """Streams that end with the connection at once."""
 _uint32: Final = Struct(">I").unpack_from
@@ -144,6 +146,8 @@ class Connection(Sending, Generic[H]):
         self._arriving: dict[int, H] = {}
         self._buffer = b""
         self._is_greeted = self._has_settings = False
+        self._next_id = 0
+        """Of the stream that `_frames` may open; 0: whatever comes next, it goes to `_frame`."""
         self._recv_window = limits.connection_window_bytes
         self._skipped: list[tuple[int, int]] = []
         self._late: dict[int, None] = {}
@@ -213,16 +217,12 @@ class Connection(Sending, Generic[H]):
             what = kind | flags << 8
             if what == _WHOLE_BLOCK:
                 if (
-                    self.last_id < stream_id < self.accepts_below
-                    and stream_id & 1
-                    and self._block is None
-                    and self._has_settings
+                    stream_id == self._next_id
                     and len(self.streams) + len(arriving) < self._limits.max_streams
                     and self.open_bytes < self._limits.open_bytes
                 ):
-                    if stream_id != self.last_id + 2:
-                        self._note_skipped(stream_id)
                     self.last_id = stream_id
+                    self._next_id = stream_id + 2
                     self._used += per_request
                     at = next_at
                     block = data[body:next_at]
@@ -343,6 +343,7 @@ class Connection(Sending, Generic[H]):
         else:
             self._block = (stream_id, flags | (is_faulty << 8), [payload])
             self._block_bytes = len(payload)
+            self._expect()
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is None or self._block[0] != stream_id:
@@ -358,6 +359,7 @@ class Connection(Sending, Generic[H]):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
         if flags & END_HEADERS:
             self._block = None
+            self._expect()
             self._headers_done(
                 first_flags, stream_id, b"".join(parts), is_faulty=first_flags > 0xFF
             )
@@ -390,6 +392,7 @@ class Connection(Sending, Generic[H]):
         if stream_id != self.last_id + 2:
             self._note_skipped(stream_id)
         self.last_id = stream_id
+        self._expect()
         self._used += self._limits.idle_frames_per_request
         head = self._headers.known.get(block)
         if head is None:
@@ -519,6 +522,7 @@ class Connection(Sending, Generic[H]):
         if not self._settings.spend(self._now):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many SETTINGS")
         self._has_settings = True
+        self._expect()
         initial = self.initial_window
         for name, value in _setting(payload):
             if name == Setting.ENABLE_PUSH and value > 1:
@@ -643,6 +647,7 @@ class Connection(Sending, Generic[H]):
         Streams that were opened go on (RFC 9113, section 6.8).
         """
         self.accepts_below = self.last_id + 1 if last else self.accepts_below
+        self._expect()
         self.out.append(goaway(self.last_id if last else _ID, ErrorCode.NO_ERROR))
 
     def ping(self, payload: bytes) -> None:
@@ -670,6 +675,12 @@ class Connection(Sending, Generic[H]):
             self.forget(next(reversed(self.streams.values())), is_reset=True)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _expect(self) -> None:
+        """Which stream may be opened without further questions."""
+        next_id = self.last_id + 2 if self.last_id else 1
+        is_plain = self._has_settings and self._block is None
+        self._next_id = next_id if is_plain and next_id < min(self.accepts_below, _FAR) else 0
 
     def _note_skipped(self, stream_id: int) -> None:
         """Remember ids that were never opened, to tell a late frame from a wrong one."""

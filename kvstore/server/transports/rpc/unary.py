@@ -165,7 +165,10 @@ class UnaryCall:
     def _on_answer(self, response: Response | None, error: Exception | None) -> None:
         if self.is_done:
             return
-        if response is not None:
+        if type(response) is bytes:  # as `_succeed`, which is a call for each put
+            self._count(Code.OK)
+            self._calls.respond(self.stream, self._head, response)
+        elif response is not None:
             self._succeed(response)
         else:
             assert error is not None
