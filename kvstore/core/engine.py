@@ -266,7 +266,8 @@ class Engine:
             raise KeyNotProvided
         if len(key) + len(value) > self._max_request_bytes:
             raise RequestTooLarge
-        self._refuse_overload()
+        if self._pending_bytes >= PENDING_BYTES:
+            raise TooManyRequests
         self.write_index += 1
         if lease_id and lease_id not in self.lessor:
             raise LeaseNotFound

@@ -74,7 +74,7 @@ class TreeIndex:
             self._is_torn = False
             self._unpublished[key] = self._unpublished.get(key, 0) + 1
             return packed, main, 1
-        index = self._as_key_index(key, entry)
+        index = entry if type(entry) is KeyIndex else self._as_key_index(key, entry)
         if not index.version:
             self._shift(key, 1)
         index.put(packed)

@@ -95,6 +95,8 @@ class Calls:
         connection = self.connection
         if TYPE_CHECKING:
             assert isinstance(head, CallHead)  # others are never `is_whole`
+            assert head.stats is not None
+            assert head.handler is not None
         if len(body) < PREFIX_BYTES:
             self._stream_of(stream_id, head).data(body, is_end=True)
             return
@@ -107,10 +109,8 @@ class Calls:
             self._stream_of(stream_id, head).begin((0, message))
             return
         stats = head.stats
-        assert stats is not None
         stats.started += 1
         stats.received += 1
-        assert head.handler is not None
         began = 0.0 if stats.seconds is None else self.service.loop.time()
         try:
             response: Any = None if head.shortcut is None else head.shortcut(message)
@@ -200,8 +200,7 @@ class Calls:
             and size <= stream.window
             and stream.is_remote_closed
             and size <= connection.room_bytes
-            and not head.is_gzip
-            and head.content_type == b"application/grpc"
+            and head.is_plain
         ):
             connection.window -= size
             connection.room_bytes -= size
@@ -316,7 +315,7 @@ class Calls:
             and size <= connection.window
             and size <= connection.initial_window
             and size <= connection.room_bytes
-            and head.content_type == b"application/grpc"
+            and head.is_plain
         ):
             connection.window -= size
             connection.room_bytes -= size

@@ -51,6 +51,7 @@ class CallHead:
         "handler",
         "is_grpc",
         "is_gzip",
+        "is_plain",
         "is_read",
         "is_whole",
         "kept_bytes",
@@ -72,6 +73,8 @@ class CallHead:
         self.is_grpc = True
         """False: it has no content type at all, so it is no call but a request of plain HTTP."""
         self.is_whole = False
+        self.is_plain = False
+        """Its answer has no compression and the plain content type."""
         self.kept_bytes = 0
         self.timeout_s: float | None = None
         self.refusal: Refusal | None = None
@@ -113,6 +116,7 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
     head.parse, head.handler = parser(method.request), method.handler
     head.shortcut, head.is_read = method.shortcut, method.is_read
     head.is_whole = method.kind is Kind.UNARY and not head.is_gzip
+    head.is_plain = not head.is_gzip and head.content_type == b"application/grpc"
     return head
 
 
