@@ -707,7 +707,8 @@ class Engine:
         head = self.head
         if run is not None and run.writes:
             decision.writes = run.writes
-            decision.size_bytes = sum(len(write.record) for write in run.writes)
+            for write in run.writes:
+                decision.size_bytes += len(write.record)
             head = run.main
         elif not decision.is_change:  # it only read, at the head: wait for what it saw
             return Applied(self.sequence, result)
@@ -748,9 +749,11 @@ class Engine:
 
 
 def _is_read(txn: Txn) -> bool:
-    return all(type(op) is RangeOp for op in (*txn.success, *txn.failure)) and bool(
-        txn.success or txn.failure
-    )
+    for branch in (txn.success, txn.failure):
+        for op in branch:
+            if type(op) is not RangeOp:
+                return False
+    return bool(txn.success or txn.failure)
 
 
 class _Pace:

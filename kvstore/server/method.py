@@ -20,7 +20,6 @@ __all__ = [
     "Call",
     "Deferred",
     "EncodedParts",
-    "HeldDeferred",
     "Kind",
     "Method",
     "MethodTable",
@@ -111,10 +110,12 @@ class Deferred:
     that thousands of answers cost neither a task nor a turn of the loop each.
     """
 
-    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response")
+    __slots__ = ("_callback", "_encode", "_error", "_is_done", "_response", "held_bytes")
 
     def __init__(self, encode: Callable[[Any], Response]) -> None:
         self._encode = encode
+        self.held_bytes = 0
+        """What the result takes, when it is there long before it may be told."""
         self._is_done = False
         self._response: Response | None = None
         self._error: Exception | None = None
@@ -156,17 +157,6 @@ class Deferred:
             raise self._error
         assert self._response is not None
         return self._response
-
-
-class HeldDeferred(Deferred):
-    """One whose result may be large, and is there long before it may be told."""
-
-    __slots__ = ("held_bytes",)
-
-    def __init__(self, encode: Callable[[Any], Response]) -> None:
-        super().__init__(encode)
-        self.held_bytes = 0
-        """What the result takes."""
 
 
 class Session(Protocol):

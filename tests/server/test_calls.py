@@ -15,8 +15,8 @@ import pytest
 from kvstore.proto import rpc_pb2
 from kvstore.server.method import (
     Call,
+    Deferred,
     EncodedParts,
-    HeldDeferred,
     Kind,
     Method,
     Progress,
@@ -276,10 +276,10 @@ class TestWhatIsNotTaken:
     def test_transactions_that_read_and_wait_for_their_commit(
         self, bench: Callable[..., Bench]
     ) -> None:
-        waiting: list[HeldDeferred] = []
+        waiting: list[Deferred] = []
 
-        def handler(request: object, call: Call) -> HeldDeferred:
-            waiting.append(HeldDeferred(lambda result: bytes(MIB)))
+        def handler(request: object, call: Call) -> Deferred:
+            waiting.append(Deferred(lambda result: bytes(MIB)))
             waiting[-1].held_bytes = MIB
             return waiting[-1]
 

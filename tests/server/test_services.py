@@ -89,6 +89,7 @@ class FakeStore:
     """`asked` has what was asked; answers are fixed, at revision 9."""
 
     revision = 9
+    range = RangeResult(9, [KeyValue(b"k", b"v" * 1000, 2, 3, 2)], False, 1)
 
     def __init__(self, *, small: bool = True) -> None:
         self.small = small
@@ -120,9 +121,17 @@ class FakeStore:
 
     def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
         self.asked.append(txn)
-        results = {PutOp: PutResult(9), DeleteRangeOp: DeleteRangeResult(9, 2)}
+        results = {
+            PutOp: PutResult(9),
+            DeleteRangeOp: DeleteRangeResult(9, 2),
+            RangeOp: self.range,
+            Txn: TxnResult(9, True, [self.range]),
+        }
         responses = [results[type(op)] for op in txn.success]  # type: ignore[index]
-        waiter.set_result(TxnResult(9, True, responses))
+        result = TxnResult(9, True, responses)
+        if decided is not None:
+            decided(result)
+        waiter.set_result(result)
         return waiter
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
@@ -209,6 +218,18 @@ class TestKV:
         assert [(PutOp(b"k", b"v"),), (DeleteRangeOp(KeyRange(b"k")),), []] == [
             txn.success for txn in store.asked
         ]
+
+    def test_what_a_transaction_has_read_is_counted_while_it_waits(self) -> None:
+        """Also in one inside it."""
+        method = build_methods(FakeStore(), HEADERS, SETTINGS)[KV + "Txn"]  # type: ignore[arg-type]
+        read = rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=b"k"))
+        nested = rpc_pb2.RequestOp(request_txn=rpc_pb2.TxnRequest(success=[read]))
+        held = [
+            method.handler(rpc_pb2.TxnRequest(success=success), Call()).held_bytes
+            for success in ([], [read], [nested], [read, nested])
+        ]
+        assert 1000 < held[1] < 2000
+        assert held == [0, held[1], held[1], 2 * held[1]]
 
     def test_compact(self) -> None:
         store = FakeStore()

@@ -94,7 +94,7 @@ class TxnRun:
         self._choose(self._txn, path)
         self._check(self._txn, iter(path).__next__)
         result = self._execute(self._txn, iter(path).__next__)
-        return result._replace(revision=self.revision)
+        return TxnResult(self.revision, result.succeeded, result.responses)
 
     def add_to(self, totals: Totals) -> None:
         """Count what has run, as etcd counts it."""

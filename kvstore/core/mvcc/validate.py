@@ -50,10 +50,9 @@ def check_txn(txn: Txn, max_ops: int) -> None:
     Raises TooManyOperations, DuplicateKey and what the checks of its ops raise.
     """
     _check_level(txn, max_ops)
-    if len(txn.success) > 1 or any(type(op) is Txn for op in txn.success):
-        _Writes().add_branch(txn.success)
-    if len(txn.failure) > 1 or any(type(op) is Txn for op in txn.failure):
-        _Writes().add_branch(txn.failure)
+    for branch in (txn.success, txn.failure):
+        if len(branch) > 1 or (branch and type(branch[0]) is Txn):
+            _Writes().add_branch(branch)
 
 
 def _check_level(txn: Txn, budget: int) -> None:

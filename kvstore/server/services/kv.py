@@ -15,7 +15,6 @@ from kvstore.server.method import (
     Call,
     Deferred,
     EncodedParts,
-    HeldDeferred,
     Kind,
     Method,
     Progress,
@@ -180,14 +179,8 @@ class KVService:
     def txn(self, request: rpc_pb2.TxnRequest, call: Call) -> Deferred:
         txn = convert.txn(request)
         self._check_size(request, txn)
-        if not any(type(op) is RangeOp for op in (*txn.success, *txn.failure)):
-            return self._store.apply(txn, Deferred(self._txn))
-        answer = HeldDeferred(self._txn)
-
-        def hold(result: TxnResult) -> None:
-            answer.held_bytes = sum(_held_bytes(one) for one in result.responses)
-
-        return self._store.apply(txn, answer, hold)
+        answer = Deferred(self._txn)
+        return self._store.apply(txn, answer, partial(_hold, answer))
 
     def _txn(self, result: TxnResult) -> bytes:
         return convert.txn_response(self._headers.encoded(result.revision), result)
@@ -211,11 +204,14 @@ class KVService:
             raise RequestTooLarge
 
 
-def _held_bytes(response: object) -> int:
-    """Of the answer to one operation of a transaction, while its commit is waited for."""
-    if not isinstance(response, RangeResult):
-        return 0
-    return sum(len(kv.key) + len(kv.value) + _KEY_VALUE_BYTES for kv in response.kvs)
+def _hold(answer: Deferred, result: TxnResult) -> None:
+    """Count what a transaction has read, while its commit is waited for."""
+    for one in result.responses:
+        if type(one) is RangeResult:
+            for kv in one.kvs:
+                answer.held_bytes += len(kv.key) + len(kv.value) + _KEY_VALUE_BYTES
+        elif type(one) is TxnResult:
+            _hold(answer, one)
 
 
 def _streamable(op: RangeOp) -> RangeOp:

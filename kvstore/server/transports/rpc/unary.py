@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, EncodedParts, HeldDeferred, Response, Sliced, serialized
+from kvstore.server.method import Deferred, EncodedParts, Response, Sliced, serialized
 from kvstore.server.status import Code, Status, StatusError
 from kvstore.server.transports.http2.stream import Stream
 from kvstore.server.transports.rpc.backlog import Making
@@ -134,8 +134,6 @@ class UnaryCall:
     def wait_for(self, response: Deferred | Sliced | Awaitable[Any]) -> None:
         self._is_running, self._request = True, None
         if type(response) is Deferred:
-            response.then(self._on_answer)
-        elif type(response) is HeldDeferred:
             if response.held_bytes:
                 self._release = self._calls.backlog.hold(response.held_bytes)
             response.then(self._on_answer)
