@@ -1,7 +1,5 @@
 """Intervals of keys in etcd's encoding."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 __all__ = ["ALL_KEYS", "FROM_KEY", "KeyRange", "prefix_end"]
@@ -30,7 +28,7 @@ class KeyRange(NamedTuple):
     range_end: bytes = b""
 
     @classmethod
-    def prefix(cls, prefix: bytes) -> KeyRange:
+    def prefix(cls, prefix: bytes) -> "KeyRange":
         """All keys that begin with `prefix`; an empty one gives every key."""
         return cls(prefix or FROM_KEY, prefix_end(prefix))
 

@@ -35,6 +35,11 @@ asyncio.run(main())
 """
 
 
+COMMAND = """
+import sys
+from kvstore.cli.main import main
+assert main(sys.argv[1:]) == 0
+"""
 SERVE = """
 import asyncio, sys
 BLOCKED = sys.argv[1:]
@@ -85,6 +90,13 @@ with kvstore.open(":memory:") as db:
     db.put("a", "1")
 """
 """A server, its client and a store in one process: their messages have the same names."""
+NO_ANNOTATION_AS_TEXT = "import typing; typing.ForwardRef = None\n"
+"""What stops a program where typing is given text: the first that it compiles takes as long as a
+dozen modules of the store. A module with a NamedTuple does without `from __future__ import
+annotations`, and bases and bounds are classes."""
+HEAVY = {"grpc", "cryptography", "yaml", "prometheus_client"}
+"""The modules of grpcio, cryptography, PyYAML and Prometheus' client: imported where they are
+used, and few ask for what uses them."""
 COSTLY = {"asyncio", "ssl", "dataclasses", "inspect", "hashlib", "secrets", "pathlib", "subprocess"}
 """Modules of Python that cost as much to load as all of the store does, and what they are for it
 can do without: `python -m bench --only imports` has the figures."""
@@ -114,9 +126,20 @@ class TestImports:
         loaded_by(f"{before}\ntry:\n    kvstore.no_such\nexcept NameError:\n    pass{check}")
 
     def test_a_server_without_tls_needs_none_of_what_few_ask_for(self) -> None:
-        """Not installed is what they are here: grpcio, cryptography, PyYAML, Prometheus' client."""
-        heavy = ("grpc", "cryptography", "yaml", "prometheus_client")
-        assert loaded_by(SERVE, *heavy) & set(heavy) == set()
+        """Not installed is what they are here."""
+        assert loaded_by(SERVE, *HEAVY) & HEAVY == set()
+
+    def test_the_command_line_of_a_server_loads_none_of_them_either(self) -> None:
+        assert loaded_by("import kvstore.cli.serve, kvstore.server.app") & HEAVY == set()
+
+    @pytest.mark.parametrize("program", [USE, USE_DISK, USE_AIO])
+    def test_embedded_use_loads_nothing_heavy(self, program: str, tmp_path: Path) -> None:
+        assert loaded_by(program, str(tmp_path)) & HEAVY == set()
+
+    def test_version_and_check_load_nothing_heavy(self, tmp_path: Path) -> None:
+        loaded_by(USE_DISK, str(tmp_path))
+        assert loaded_by(COMMAND, "version") & HEAVY == set()
+        assert loaded_by(COMMAND, "check", str(tmp_path)) & HEAVY == set()
 
     # Its messages are of a protoc that protobuf 4 and later load only in pure Python.
     @pytest.mark.slow
@@ -141,3 +164,7 @@ class TestImports:
         self, program: str, tmp_path: Path
     ) -> None:
         assert (loaded_by(program, str(tmp_path)) - loaded_by("")) & COSTLY == set()
+
+    @pytest.mark.parametrize("program", [USE, USE_DISK])
+    def test_use_with_threads_compiles_no_annotation(self, program: str, tmp_path: Path) -> None:
+        loaded_by(NO_ANNOTATION_AS_TEXT + program, str(tmp_path))

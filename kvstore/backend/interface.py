@@ -1,7 +1,5 @@
 """What a backend is: ordered durable rows in a few tables, one writer, snapshots for reading."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol

@@ -10,8 +10,6 @@ transaction between two looks at the same tuple: what is in no layer is then in 
 both is the same.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice

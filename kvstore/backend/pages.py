@@ -30,8 +30,6 @@ A value that does not fit has its page number in the node, and pages of its own:
 count at 12, then the bytes. Everything is little-endian. Source: LMDB 0.9, mdb.c.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable
@@ -119,7 +117,7 @@ class PageFile:
     def close(self) -> None:
         os.close(self._file)
 
-    def __enter__(self) -> PageFile:
+    def __enter__(self) -> "PageFile":
         return self
 
     def __exit__(

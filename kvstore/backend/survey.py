@@ -6,8 +6,6 @@ but not the rows in it. So it sees pages that are missing, zero, in the wrong pl
 file, and not a length in a row that was changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 

@@ -19,8 +19,6 @@ it count. What a second exception leaves of that, or one that comes out of `publ
 `mend` brings to its end.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar, cast

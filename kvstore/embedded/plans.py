@@ -5,8 +5,6 @@
 A guarded write reads the key in its failure branch, so that one round tells what stood in the way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -208,17 +206,17 @@ class TxnBuilder(Generic[R]):
     def __repr__(self) -> str:
         return f"TxnBuilder({self.txn!r})"
 
-    def if_(self, *compares: Compare) -> TxnBuilder[R]:
+    def if_(self, *compares: Compare) -> "TxnBuilder[R]":
         """Add conditions; all must hold. Without any the first branch runs."""
         more = compares_of(compares)
         return self._with(self.txn._replace(compares=(*self.txn.compares, *more)))
 
-    def then(self, *operations: Op) -> TxnBuilder[R]:
+    def then(self, *operations: Op) -> "TxnBuilder[R]":
         """Add operations of the branch that runs when the conditions hold."""
         more = ops_of(operations)
         return self._with(self.txn._replace(success=(*self.txn.success, *more)))
 
-    def else_(self, *operations: Op) -> TxnBuilder[R]:
+    def else_(self, *operations: Op) -> "TxnBuilder[R]":
         """Add operations of the other branch."""
         more = ops_of(operations)
         return self._with(self.txn._replace(failure=(*self.txn.failure, *more)))
@@ -227,7 +225,7 @@ class TxnBuilder(Generic[R]):
         """Run the transaction; see `Store.txn` for the answer and what it raises."""
         return self._run(self.txn)
 
-    def _with(self, txn: Txn) -> TxnBuilder[R]:
+    def _with(self, txn: Txn) -> "TxnBuilder[R]":
         return TxnBuilder(self._run, txn)
 
 

@@ -11,25 +11,21 @@ batch may have been on its way: it begins again behind the last one that it hand
 steps of handing out are no calls, so that nothing comes between them.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from kvstore.embedded.arguments import wait_s
 from kvstore.errors import StoreClosed, WatchCanceled
+from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 from kvstore.types import Event, WatchCreate, WatchMessage
-
-if TYPE_CHECKING:
-    from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 
 __all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
 
-S = TypeVar("S", bound="WatchStreamProtocol | AsyncWatchStream")
+S = TypeVar("S", bound=WatchStreamProtocol | AsyncWatchStream)
 
 
 class Batch(NamedTuple):
@@ -135,7 +131,7 @@ class _WatchBase(Generic[S]):
         return f"<{type(self).__name__} {state}, revision {self.revision}>"
 
 
-class Watch(_WatchBase["WatchStreamProtocol"]):
+class Watch(_WatchBase[WatchStreamProtocol]):
     """A blocking watch: an endless iterator of batches and a context manager.
 
     One thread iterates; another may `close` it, which ends the iteration. Iterating raises
@@ -180,7 +176,7 @@ class Watch(_WatchBase["WatchStreamProtocol"]):
             self._is_broken = True
             raise
 
-    def __iter__(self) -> Watch:
+    def __iter__(self) -> "Watch":
         return self
 
     def __next__(self) -> Batch:
@@ -194,7 +190,7 @@ class Watch(_WatchBase["WatchStreamProtocol"]):
             raise StopIteration
         return batch
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> "Watch":
         return self
 
     def __exit__(
@@ -206,7 +202,7 @@ class Watch(_WatchBase["WatchStreamProtocol"]):
         self.close()
 
 
-class AsyncWatch(_WatchBase["AsyncWatchStream"]):
+class AsyncWatch(_WatchBase[AsyncWatchStream]):
     """As Watch, for `async for` and `async with`; `next` is awaited, `close` is not."""
 
     __slots__ = ()
@@ -234,7 +230,7 @@ class AsyncWatch(_WatchBase["AsyncWatchStream"]):
             self._is_broken = True
             raise
 
-    def __aiter__(self) -> AsyncWatch:
+    def __aiter__(self) -> "AsyncWatch":
         return self
 
     async def __anext__(self) -> Batch:
@@ -248,7 +244,7 @@ class AsyncWatch(_WatchBase["AsyncWatchStream"]):
             raise StopAsyncIteration
         return batch
 
-    async def __aenter__(self) -> AsyncWatch:
+    async def __aenter__(self) -> "AsyncWatch":
         return self
 
     async def __aexit__(

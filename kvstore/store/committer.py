@@ -5,8 +5,6 @@ that fails says how: the map is full (grow it and commit again), clean (nothing 
 neither: then what is on disk is unknown and the store must not write any more.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading
@@ -139,7 +137,7 @@ class Committer:
     def __init__(
         self,
         backend: Backend,
-        loop: asyncio.AbstractEventLoop,
+        loop: "asyncio.AbstractEventLoop",
         on_commit: Callable[[Batch, Outcome], None],
     ) -> None:
         """`on_commit` is called on the loop after each commit, again when it raises."""

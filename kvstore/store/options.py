@@ -1,7 +1,5 @@
 """What a shell may be told: bounds, and where time and ids come from."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Container

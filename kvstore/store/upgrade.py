@@ -14,8 +14,6 @@ opens it any more, and each slice says in its own commit how far it came: a cras
 leaves what the next opening goes on with.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from typing import NamedTuple

@@ -11,8 +11,6 @@ Each segment has its own random salt, so what an earlier use of the file left be
 never look like an entry of it.
 """
 
-from __future__ import annotations
-
 import zlib
 from struct import Struct
 from typing import NamedTuple

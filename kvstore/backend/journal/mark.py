@@ -4,8 +4,6 @@ The value is msgpack [journal id, sequence, segment, offset, is open, position i
 and a checksum. The last is nil: nothing writes it yet, and what says otherwise is refused.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import msgpack

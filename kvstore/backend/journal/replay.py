@@ -26,8 +26,6 @@ After a closed mark LMDB has everything: the segments are not needed, and whatev
 them costs nothing. Only a commit that follows the mark is told, since data.lmdb is then too old.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from kvstore.backend.interface import WriteBatch

@@ -16,8 +16,6 @@ live segment with a head that cannot be read is damage, never a crash. `spare-NU
 waits for its next use; what it holds means nothing.
 """
 
-from __future__ import annotations
-
 import os
 import zlib
 from collections.abc import Callable

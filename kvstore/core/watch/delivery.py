@@ -10,8 +10,6 @@ may happen to the watchers, and none of it needs care here:
     a group empties             nobody is left in it, should it still be on the list
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple, Protocol

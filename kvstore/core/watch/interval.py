@@ -15,8 +15,6 @@ stab that finds k costs O(log n + k log(n / k)) at most, and O(n) for all. Exact
 here: a dict finds those.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
@@ -157,7 +155,7 @@ class IntervalTree(Generic[T]):
                 wrong.append(f"{following} follows {node} in the tree of intervals")
         return wrong
 
-    def _replace(self, path: list[_Node[T]], node: _Node[T], by: _Node[T] | None) -> None:
+    def _replace(self, path: list["_Node[T]"], node: "_Node[T]", by: "_Node[T] | None") -> None:
         """Put `by` where `node` is, the child of the last of `path`."""
         if not path:
             self._root = by
@@ -166,7 +164,7 @@ class IntervalTree(Generic[T]):
         else:
             path[-1].right = by
 
-    def _mend(self, path: list[_Node[T]], changed: int | None = None) -> None:
+    def _mend(self, path: list["_Node[T]"], changed: int | None = None) -> None:
         """Bring heights, greatest ends and the balance up to date from the last of `path` up.
 
         It ends where nothing is new, but not below the node at `changed` in `path`, whose own end
