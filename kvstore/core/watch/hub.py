@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.core.totals import Totals
 from kvstore.core.watch.delivery import Delivery, History, Offer, WatchedChange
-from kvstore.core.watch.group import Group
+from kvstore.core.watch.group import LEAVE_COST, Group
 from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["Hub"]
-
-LEAVE_COST = 4
-"""What it costs to let a watcher go, in offers."""
 
 
 class Hub:
