@@ -67,7 +67,7 @@ def _fill(server: Running, objects: int) -> None:
 
 def _list(server: Running, make: List, load: Load) -> Sequence[float]:
     """Milliseconds of the list, and of the longest wait of those who read meanwhile."""
-    with waits(server.target) as waited:
+    with waits(server) as waited:
         took_s = asyncio.run(_timed(server, make, load))
     return [took_s * 1e3, waited.longest_s * 1e3]
 

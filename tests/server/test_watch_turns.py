@@ -24,6 +24,7 @@ from kvstore.server.header import Headers
 from kvstore.server.services import build_methods
 from kvstore.server.services.served import Settings
 from kvstore.server.stats import CallStats
+from kvstore.server.transports.http2 import connection as http2
 from kvstore.server.transports.native.transport import NativeTransport
 from kvstore.store.aio import LoopStore
 from kvstore.types import PutOp
@@ -35,7 +36,8 @@ MANY = int(os.environ.get("KVSTORE_MANY_WATCHES", "5000"))
 CREATED_AT_ONCE = 4 * 64  # of a read and of a turn after it, and what ends either
 OFFERED_AT_ONCE = 2 * WATCH_TURN_WATCHERS  # a delivery that begins, and a piece of one before
 PULLED_AT_ONCE = 2 * (256 + 64)
-LEFT_AT_ONCE = OFFERED_AT_ONCE  # who is offered something may fall behind
+LEFT_AT_ONCE = 3 * (WATCH_TURN_WATCHERS // 4 + 1)  # of those offered something, and of the closed
+FRAMES_AT_ONCE = 2 * (256 + 1)  # of either connection
 
 
 class Turns:
@@ -79,6 +81,7 @@ def turns() -> Iterator[Turns]:
         turns.counted(WatchStream, "offer"),
         turns.counted(WatchStream, "poll"),
         turns.counted(Hub, "leave"),
+        turns.counted(http2.Connection, "_frame"),
     ):
         yield turns
 
@@ -181,3 +184,4 @@ def test_no_turn_does_more_than_its_bound(
     assert turns.most["offer"] <= OFFERED_AT_ONCE
     assert turns.most["poll"] <= PULLED_AT_ONCE
     assert turns.most["leave"] <= LEFT_AT_ONCE
+    assert turns.most["_frame"] <= FRAMES_AT_ONCE

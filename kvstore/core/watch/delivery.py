@@ -120,7 +120,7 @@ class Delivery:
         return bool(self._keys)
 
     def run(self, keys: Mapping[bytes, Group], intervals: IntervalTree[Group], most: int) -> int:
-        """Make offers to up to `most` watchers; returns how much of `most` is left."""
+        """Make offers until it is `most`; returns how much of that is left, or was too much."""
         if not self._keys:
             self._sorted = sorted(self.changes, key=_key)  # those of a key stay in their order
             self._keys = [change.key for change in self._sorted]

@@ -7,7 +7,7 @@ whoever came and went in between.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kvstore.keys import KeyRange
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from kvstore.core.watch.watcher import Watcher
 
 __all__ = ["Group"]
+
+LEAVE_COST: Final = 4
+"""What it costs to let a watcher go, in offers: its interval may leave the tree with it."""
 
 
 class Group:
@@ -74,11 +77,14 @@ class Group:
             watcher = following
 
     def offer_some(self, offer: Offer, most: int) -> int:
-        """To `next` and those behind, at most so many; returns to how many."""
-        count, watcher = 0, self.next
-        while watcher is not None and count < most:
+        """To `next` and those behind, until it is `most`; returns what that cost.
+
+        That is one for each, and `LEAVE_COST` for who falls behind instead.
+        """
+        cost, watcher = 0, self.next
+        while watcher is not None and cost < most:
             self.next = watcher.following
             watcher.stream.offer(watcher, offer)
+            cost += 1 if watcher.group is self else LEAVE_COST
             watcher = self.next
-            count += 1
-        return count
+        return cost

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from kvstore.core.totals import Totals
 from kvstore.core.watch.delivery import Delivery, History, Offer, WatchedChange
-from kvstore.core.watch.group import Group
+from kvstore.core.watch.group import LEAVE_COST, Group
 from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub"]
 
-LEAVE_COST = 4
-"""What it costs to let a watcher go, in offers."""
-
 
 class Hub:
     def __init__(self, history: History, totals: Totals) -> None:
@@ -56,8 +53,8 @@ class Hub:
         """Those of them that catch up from the log."""
         self.queued_events = self.queued_bytes = 0
         """In the queues of all streams."""
-        self._groups: dict[KeyRange, Group] = {}
         self._keys: dict[bytes, Group] = {}
+        self._ranges: dict[KeyRange, Group] = {}
         self._intervals: IntervalTree[Group] = IntervalTree()
         self._prev_kvs = 0  # of the watchers in groups
         self._deliveries: deque[tuple[Delivery, int]] = deque()  # with their bytes
@@ -77,21 +74,24 @@ class Hub:
 
     def __repr__(self) -> str:
         return (
-            f"Hub({self.watchers} watchers, {len(self._groups)} intervals with synced ones, "
-            f"{len(self._deliveries)} deliveries)"
+            f"Hub({self.watchers} watchers, {len(self._keys)} keys and {len(self._ranges)} ranges "
+            f"with synced ones, {len(self._deliveries)} deliveries)"
         )
 
     # -- watchers --------------------------------------------------------------------------------
 
     def join(self, watcher: Watcher) -> None:
         """The watcher is synced: give it what is published from now on."""
-        group = self._groups.get(watcher.range)
-        if group is None:
-            group = self._groups[watcher.range] = Group(watcher.range)
-            if watcher.range.is_single:
-                self._keys[watcher.range.key] = group
-            else:
-                self._intervals.add(watcher.range, group)
+        key_range = watcher.range
+        if key_range.is_single:
+            group = self._keys.get(key_range.key)
+            if group is None:
+                group = self._keys[key_range.key] = Group(key_range)
+        else:
+            group = self._ranges.get(key_range)
+            if group is None:
+                group = self._ranges[key_range] = Group(key_range)
+                self._intervals.add(key_range, group)
         group.add(watcher)
         self._prev_kvs += watcher.prev_kv
 
@@ -103,15 +103,15 @@ class Hub:
         group.remove(watcher)
         self._prev_kvs -= watcher.prev_kv
         if group.first is None:
-            del self._groups[group.range]
             if group.range.is_single:
                 del self._keys[group.range.key]
             else:
+                del self._ranges[group.range]
                 self._intervals.remove(group.range)
 
     @property
     def is_idle(self) -> bool:
-        return not self._groups and not self.is_torn
+        return not self._keys and not self._ranges and not self.is_torn
 
     # -- delivery --------------------------------------------------------------------------------
 
@@ -309,7 +309,7 @@ class Hub:
         """
         begun = revision if self._recalling is None else self._recalling
         self._recalling = first = min(begun, revision, self.delivered)
-        self._groups, self._keys, self._intervals = {}, {}, IntervalTree()
+        self._keys, self._ranges, self._intervals = {}, {}, IntervalTree()
         self._deliveries.clear()
         self._backlog_changes = self._backlog_bytes = self._prev_kvs = 0
         self.watchers = self.behind = self.queued_events = self.queued_bytes = 0
@@ -330,9 +330,10 @@ class Hub:
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()
-        if len(self._groups) != len(self._keys) + len(self._intervals):
-            wrong.append(f"{self!r} has {len(self._keys)} keys and {len(self._intervals)} ranges")
-        for key_range, group in self._groups.items():
+        if len(self._ranges) != len(self._intervals):
+            wrong.append(f"{self!r} has {len(self._intervals)} intervals in its tree")
+        filed = [(KeyRange(key), group) for key, group in self._keys.items()]
+        for key_range, group in [*filed, *self._ranges.items()]:
             watchers = list(group)
             if key_range != group.range or not watchers:
                 wrong.append(f"the group of {key_range} is empty or filed under a wrong interval")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
 
+from kvstore.core.watch.group import LEAVE_COST
 from kvstore.core.watch.stream import WatchStream
 from kvstore.keys import ALL_KEYS, FROM_KEY, KeyRange
 from kvstore.types import WatchCreate, WatchFilter
@@ -68,6 +70,25 @@ class TestPieces:
         assert world.finish() >= len(watches) - 1
         assert world.hub.is_idle
         assert (world.hub.queued_events, world.hub.queued_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("watches", KINDS[:2], ids=["one-key", "overlapping"])
+def test_who_falls_behind_costs_a_piece_more_than_who_is_told(
+    world: World, watches: list[WatchCreate]
+) -> None:
+    """Nobody waits for a piece in which an interval leaves the tree for each offer."""
+    with (
+        patch("kvstore.core.watch.hub.WATCH_TURN_WATCHERS", 2 * LEAVE_COST),
+        patch("kvstore.core.watch.stream.WATCH_QUEUE_EVENTS", 0),
+    ):
+        world.stream(*watches * 5)
+        world.put(b"a")
+        behind = [world.hub.behind]
+        while world.hub.has_work:
+            world.work()
+            behind.append(world.hub.behind)
+    assert behind[-1] == 25
+    assert max(after - before for before, after in pairwise([0, *behind])) == 2
 
 
 class TestWhoComesAndGoesMeanwhile:

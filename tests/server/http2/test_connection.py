@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import struct
 import weakref
 
@@ -105,10 +106,12 @@ def frames(connection: Connection[Head]) -> list[tuple[int, int, int, bytes]]:
     return found
 
 
-def told_by(pieces: list[bytes]) -> tuple[list[object], list[bytes]]:
+def told_by(pieces: list[bytes], most: int = 1 << 31) -> tuple[list[object], list[bytes]]:
     connection, sink = connect()
     for piece in pieces:
-        connection.receive(piece, 0.0)
+        connection.receive(piece, 0.0, most)
+        while connection.is_behind:
+            connection.receive(b"", 0.0, most)
     sent: dict[int, bytes] = {}
     for kind, _, stream_id, payload in frames(connection):
         if kind == DATA:
@@ -156,6 +159,31 @@ def test_how_bytes_are_cut_does_not_matter(conversation: bytes, data: st.DataObj
     assert sorted(map(repr, told)) == sorted(map(repr, told_by(pieces)[0]))
     one_by_one = told_by([conversation[at : at + 1] for at in range(len(conversation))])
     assert one_by_one[1] == bodies
+
+
+@given(conversations(), st.integers(1, 5))
+def test_how_many_frames_are_taken_at_once_does_not_matter(conversation: bytes, most: int) -> None:
+    told, bodies = told_by([conversation])
+    in_pieces = told_by([conversation], most)
+    assert bodies == in_pieces[1]
+    assert sorted(map(repr, told)) == sorted(map(repr, in_pieces[0]))
+
+
+@pytest.mark.parametrize("kinds", ["h" * 1000, "d" * 1000, "he" * 500, "dhe" * 300])
+def test_no_more_frames_are_taken_at_once_than_asked_for(kinds: str) -> None:
+    connection, _ = connect()
+    block = encode_fields(FIELDS)
+    connection.receive(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, block), 0.0)
+    begun, ended = itertools.count(3, 2), itertools.count(3, 2)
+    make = {
+        "h": lambda: frame(HEADERS, END_HEADERS, next(begun), block),
+        "d": lambda: frame(DATA, 0, 1, b"x"),
+        "e": lambda: frame(DATA, END_STREAM, next(ended), b"x"),
+    }
+    sent = [make[kind]() for kind in kinds]
+    connection.receive(b"".join(sent), 0.0, 10)
+    assert connection.is_behind
+    assert connection._buffer == b"".join(sent[10:])
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5), st.booleans())

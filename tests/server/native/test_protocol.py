@@ -20,7 +20,13 @@ from kvstore.server.transports.http2.frames import (
 )
 from kvstore.server.transports.http2.header_block import encode_fields
 from kvstore.server.transports.http2.limits import Limits
-from kvstore.server.transports.native.protocol import AHEAD_BYTES, Http2Protocol, Pings, Turns
+from kvstore.server.transports.native.protocol import (
+    AHEAD_BYTES,
+    FRAMES_AT_ONCE,
+    Http2Protocol,
+    Pings,
+    Turns,
+)
 from kvstore.server.transports.rpc.backlog import FULL_BYTES
 from kvstore.server.transports.rpc.framing import frame_message
 from kvstore.server.transports.rpc.service import Service
@@ -30,12 +36,23 @@ MIB = 1 << 20
 MOST = (2**31 - 1).to_bytes(4, "big")
 
 
+HEAD = encode_fields(
+    [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", PATH.encode()),
+        (b"content-type", b"application/grpc"),
+    ]
+)
+
+
 class Wide(asyncio.Transport):
     """Takes all at once, as a kernel does whose client reads fast."""
 
     def __init__(self) -> None:
         super().__init__()
         self.taken_bytes = self.unsent_bytes = 0
+        self.is_reading = True
 
     def write(self, data: Any) -> None:
         self.taken_bytes += len(data)
@@ -47,10 +64,10 @@ class Wide(asyncio.Transport):
         pass
 
     def pause_reading(self) -> None:
-        pass
+        self.is_reading = False
 
     def resume_reading(self) -> None:
-        pass
+        self.is_reading = True
 
     def abort(self) -> None:
         pass
@@ -58,14 +75,6 @@ class Wide(asyncio.Transport):
 
 def test_calls_that_wait_for_room_go_on_though_the_client_says_nothing_more() -> None:
     """His windows are as large as can be, so that he has no reason to."""
-    head = encode_fields(
-        [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", PATH.encode()),
-            (b"content-type", b"application/grpc"),
-        ]
-    )
     message = rpc_pb2.PutRequest
     method = Method(PATH, Kind.UNARY, message, message, lambda *_: bytes(MIB), is_read=True)
     count = 2 * FULL_BYTES // MIB
@@ -87,7 +96,7 @@ def test_calls_that_wait_for_room_go_on_though_the_client_says_nothing_more() ->
         windows += frame(WINDOW_UPDATE, 0, 0, (2**31 - 1 - 65_535).to_bytes(4, "big"))
         protocol.data_received(PREFACE + windows)
         requests = [
-            frame(HEADERS, END_HEADERS, stream_id, head)
+            frame(HEADERS, END_HEADERS, stream_id, HEAD)
             + frame(DATA, END_STREAM, stream_id, frame_message(b""))
             for stream_id in range(1, 2 * count, 2)
         ]
@@ -111,3 +120,57 @@ def test_calls_that_wait_for_room_go_on_though_the_client_says_nothing_more() ->
         loop.run_until_complete(talk())
     finally:
         loop.close()
+
+
+class Read:
+    """A connection that has just read this many calls, each answered at once."""
+
+    def __init__(self, calls: int) -> None:
+        message, loop = rpc_pb2.PutRequest, asyncio.get_running_loop()
+        method = Method(PATH, Kind.UNARY, message, message, lambda *_: b"", is_read=True)
+        self.stats, self.transport = CallStats({PATH: method}), Wide()
+        self.service = Service(
+            {PATH: method}, self.stats, loop, max_message_bytes=MIB, min_ping_interval_s=5.0
+        )
+        self.protocol = Http2Protocol(
+            self.service, Turns(loop), Limits(), Pings(0, 0), lambda _: None
+        )
+        self.protocol.connection_made(self.transport)
+        requests = [
+            frame(HEADERS, END_HEADERS, stream_id, HEAD)
+            + frame(DATA, END_STREAM, stream_id, frame_message(b""))
+            for stream_id in range(1, 2 * calls, 2)
+        ]
+        self.protocol.data_received(PREFACE + frame(SETTINGS, 0, 0))
+        self.protocol.data_received(b"".join(requests))
+
+    @property
+    def served(self) -> int:
+        return self.stats.methods[PATH].handled[0]
+
+
+def test_a_read_of_many_calls_is_served_in_turns_and_no_more_is_read_until_it_was() -> None:
+    async def talk() -> list[int]:
+        read = Read(calls=5 * FRAMES_AT_ONCE)
+        served = [read.served]
+        while not read.transport.is_reading:
+            await asyncio.sleep(0)
+            served.append(read.served)
+        read.protocol.connection_lost(None)
+        await read.service.close()
+        return served
+
+    half = FRAMES_AT_ONCE // 2  # a call has two frames
+    assert asyncio.run(talk()) == list(range(half, 5 * FRAMES_AT_ONCE + 1, half))
+
+
+def test_what_was_read_and_had_no_turn_is_dropped_with_the_connection() -> None:
+    async def talk() -> list[int]:
+        read = Read(calls=5 * FRAMES_AT_ONCE)
+        read.protocol.connection_lost(None)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await read.service.close()
+        return [read.served]
+
+    assert asyncio.run(talk()) == [FRAMES_AT_ONCE // 2]

@@ -34,6 +34,7 @@ the end of the read, what is still arriving gets its Stream.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from struct import Struct
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -84,6 +85,7 @@ _FAR: Final = 1 << 30
 """No stream comes here but from far below: the last ids are not for `_frames`."""
 _ABANDONED: Final = 256
 """Streams that end with the connection at once."""
+_ALL: Final = 1 << 31
 _uint32: Final = Struct(">I").unpack_from
 _setting: Final = Struct(">HI").iter_unpack
 
@@ -139,6 +141,8 @@ class Connection(Sending, Generic[H]):
         self.last_id = 0
         self.is_closed = False
         """Nothing is received any more; what is in `out` is the end."""
+        self.is_behind = False
+        """The last `receive` took all that it was to take, and left something for the next."""
         self.accepts_below = 1 << 31
         """Streams from this id on are not served any more: we said GOAWAY."""
         self.on_ack: Callable[[bytes], None] | None = None
@@ -181,20 +185,25 @@ class Connection(Sending, Generic[H]):
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Take what came from the socket at `now` (seconds, monotonic). Never raises."""
+    def receive(self, data: bytes, now: float, most: int = _ALL) -> None:
+        """Take what came from the socket at `now` (seconds, monotonic). Never raises.
+
+        It takes `most` frames of what came up to now; while it `is_behind`, call it for the rest.
+        """
         if self.is_closed:
+            self.is_behind = False
             return
         self._now = now
         if self._buffer:
             data = self._buffer + data
+            self.is_behind = False
         try:
-            self._buffer = data[self._frames(data) :]
+            self._buffer = data[self._frames(data, most) :]
         except ConnectionFault as fault:
             self.close(fault.code, fault.text)
 
-    def _frames(self, data: bytes) -> int:
-        """Take all whole frames; returns where the rest begins. Raises ConnectionFault."""
+    def _frames(self, data: bytes, most: int) -> int:
+        """Take whole frames; returns where the rest begins. Raises ConnectionFault."""
         at, end = 0, len(data)
         if not self._is_greeted:
             if data[: len(PREFACE)] != PREFACE[:end]:
@@ -204,7 +213,9 @@ class Connection(Sending, Generic[H]):
             at, self._is_greeted = len(PREFACE), True
         known, sink, arriving = self._headers.known, self._sink, self._arriving
         per_request = self._limits.idle_frames_per_request
-        while end - at >= HEAD_BYTES:
+        for _ in repeat(None, most):
+            if end - at < HEAD_BYTES:
+                break
             size_kind, flags, stream_id = unpack_head(data, at)
             size = size_kind >> 8
             body = at + HEAD_BYTES
@@ -252,6 +263,8 @@ class Connection(Sending, Generic[H]):
                 self._on_fault(stream_id & _ID, fault)
             if self.is_closed:
                 return end
+        else:
+            self.is_behind = at < end
         if arriving:
             self._begin_arriving()
         return at

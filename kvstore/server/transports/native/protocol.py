@@ -37,7 +37,10 @@ KERNEL_AHEAD_BYTES: Final = 128 * 1024
 """What the kernel takes of a connection before it can send it (TCP_NOTSENT_LOWAT): what is said
 later, though it is small, waits for all that. The kernel's own bound is 4 MiB."""
 READ_BYTES: Final = 128 * 1024
-"""Of one read: 3,000 frames of the smallest watches, which take about 10 ms."""
+"""Of one read."""
+FRAMES_AT_ONCE: Final = 256
+"""Of one connection, before others have their turn: a read may bring 3,000 that ask for a watch,
+and 14,000 of the smallest. The rest waits, and no more is read until it is taken."""
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
@@ -127,7 +130,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._limits, self._on_closed = limits, on_closed
         self._loop = service.loop
         self._is_woken = self._is_draining = self._is_lost = False
-        self._is_congested = self._is_paused = False
+        self._is_congested = self._is_paused = self._reads_on = False
         self._timer: asyncio.TimerHandle | None = None
         self._pinged_at: float | None = None
         self._is_parting = False
@@ -170,8 +173,10 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._service.stats.received_bytes += len(data)
         self._last_read = now = self._loop.time()
         was_woken, self._is_woken = self._is_woken, True  # nobody need wake it now
-        self._core.receive(data, now)
-        calls = self._calls
+        core, calls = self._core, self._calls
+        core.receive(data, now, FRAMES_AT_ONCE)
+        if core.is_behind:
+            self._read_on_soon()
         if calls.is_idle:
             self._is_woken = was_woken
             self._flush()
@@ -182,6 +187,18 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._flush()
         if calls.has_work:
             self._wake()
+
+    def _read_on_soon(self) -> None:
+        self._regulate()
+        if not self._reads_on:
+            self._reads_on = True
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """The rest of what was read, after others had their turn."""
+        self._reads_on = False
+        if not self._is_lost:
+            self.data_received(b"")
 
     def pause_writing(self) -> None:
         self._is_congested = True
@@ -264,7 +281,8 @@ class Http2Protocol(asyncio.BufferedProtocol):
 
     def _regulate(self) -> None:
         """Read from the socket, or do not."""
-        is_paused = self._core.room_bytes <= 0 or self._calls.backlog.is_crowded
+        core = self._core
+        is_paused = core.is_behind or core.room_bytes <= 0 or self._calls.backlog.is_crowded
         if is_paused != self._is_paused and not self._is_parting:
             self._is_paused = is_paused
             if is_paused:
