@@ -63,7 +63,6 @@ from kvstore.types import (
     StoreStatus,
     Txn,
     TxnResult,
-    WatchCreate,
     WatchMessage,
 )
 
@@ -106,7 +105,6 @@ class LoopStore:
         self._gathering = Gathering(self._loop.time)
         self._waiters: deque[tuple[int, Waiter, Any]] = deque()
         self._error: StoreError | None = None
-        self._streams: set[PolledStream] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -228,9 +226,8 @@ class LoopStore:
         return Queues(
             *self._engine.pending,
             len(self._waiters),
-            len(self._streams),
-            hub.queued_events,
-            hub.queued_bytes,
+            len(hub.streams),
+            *hub.queued,
             hub.behind,
         )
 
@@ -335,11 +332,10 @@ class LoopStore:
         ready = asyncio.Event()
         return LoopWatchStream(self.watch_session(ready.set), ready)
 
-    def watch_session(self, on_ready: Callable[[], None]) -> PolledStream:
+    def watch_session(self, on_ready: Callable[[], None]) -> WatchStream:
         """As `watch_stream`, to be polled when `on_ready` is called."""
         self._check_open()
-        stream = PolledStream(self, on_ready)
-        self._streams.add(stream)
+        stream = self._engine.watch_stream(on_ready)
         if self._progress is None:
             self._arm_progress()
         return stream
@@ -361,13 +357,13 @@ class LoopStore:
 
     def notify_progress(self) -> None:
         """The progress interval passed: each watcher that asked for it is told the revision."""
-        self._notify_progress(tuple(self._streams), 0)
+        self._notify_progress(tuple(self._engine.hub.streams), 0)
 
-    def _notify_progress(self, streams: Sequence[PolledStream], first: int) -> None:
+    def _notify_progress(self, streams: Sequence[WatchStream], first: int) -> None:
         """In pieces, with the loop free in between."""
         end = first + WATCH_TURN_WATCHERS
         for stream in streams[first:end]:
-            stream.core.tick_progress()
+            stream.tick_progress()
         if end < len(streams):
             self._loop.call_soon(self._notify_progress, streams, end)
 
@@ -413,7 +409,7 @@ class LoopStore:
 
         self._progress = (
             self._loop.call_later(self._options.progress_notify_interval_s, tick)
-            if self._streams and self._error is None
+            if self._engine.hub.streams and self._error is None
             else None
         )
 
@@ -638,7 +634,7 @@ class LoopStore:
         if self._compaction is not None:
             self._compaction.cancel()
             await asyncio.wait([self._compaction])
-        for stream in tuple(self._streams):
+        for stream in tuple(self._engine.hub.streams):
             stream.close()
         if self._committer is not None:
             await self._committer.close()
@@ -647,68 +643,14 @@ class LoopStore:
         await self._loop.run_in_executor(None, self._backend.close)
 
 
-class PolledStream:
-    """A watch stream that is polled; all calls from the store's loop."""
-
-    def __init__(self, store: LoopStore, on_ready: Callable[[], None]) -> None:
-        self._store = store
-        self.core: WatchStream = store._engine.watch_stream(on_ready)
-
-    def __repr__(self) -> str:
-        return f"PolledStream({self.core!r})"
-
-    @property
-    def has_work(self) -> bool:
-        return self.core.has_work
-
-    def create(self, request: WatchCreate) -> None:
-        self._check_open()
-        self.core.create(request)
-
-    def cancel(self, watch_id: int) -> None:
-        self._check_open()
-        self.core.cancel(watch_id)
-
-    def request_progress(self) -> None:
-        self._check_open()
-        self.core.request_progress()
-
-    @property
-    def room(self) -> int:
-        """How many more answers may be queued."""
-        return self.core.room
-
-    @property
-    def is_spent(self) -> bool:
-        """Did the last poll do a turn's work?"""
-        return self.core.is_spent
-
-    def poll(self) -> WatchMessage | None:
-        """The next message; None for none now, though `has_work` may ask to go on.
-
-        Raises StoreClosed when the store or the stream was closed.
-        """
-        self._check_open()
-        return self.core.poll()
-
-    def close(self) -> None:
-        self._store._streams.discard(self)
-        self.core.close()
-
-    def _check_open(self) -> None:
-        if self.core.closed:
-            raise StoreClosed
-
-
 class LoopWatchStream:
     """Implements AsyncWatchStream."""
 
-    def __init__(self, polled: PolledStream, ready: asyncio.Event) -> None:
+    def __init__(self, core: WatchStream, ready: asyncio.Event) -> None:
         """`ready` is set when there may be something to poll."""
-        self._polled, self._ready = polled, ready
-        self.core = polled.core
-        self.create, self.cancel = polled.create, polled.cancel
-        self.request_progress, self.close = polled.request_progress, polled.close
+        self.core, self._ready = core, ready
+        self.create, self.cancel = core.create, core.cancel
+        self.request_progress, self.close = core.request_progress, core.close
 
     def __repr__(self) -> str:
         return f"LoopWatchStream({self.core!r})"
@@ -718,7 +660,7 @@ class LoopWatchStream:
         while True:
             if self.core.is_spent:  # by the last poll: a message that was taken must not be lost
                 await asyncio.sleep(0)
-            message = self._polled.poll()
+            message = self.core.poll()
             if message is not None:
                 return message
             if self.core.has_work:

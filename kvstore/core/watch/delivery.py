@@ -75,10 +75,20 @@ class Offer:
     The revisions end with `revision`, whether it has a change in the interval or not.
     """
 
-    __slots__ = ("_history", "_plain", "_with_prev", "changes", "revision", "size_bytes")
+    __slots__ = (
+        "_history",
+        "_plain",
+        "_with_prev",
+        "changes",
+        "count",
+        "first",
+        "revision",
+        "size_bytes",
+    )
 
     def __init__(self, history: History, revision: int, changes: Sequence[WatchedChange]) -> None:
         self._history, self.revision, self.changes = history, revision, changes
+        self.first, self.count = changes[0].packed >> 32, len(changes)
         self.size_bytes = sum([change.size_bytes for change in changes])
         self._plain: Sequence[Event] | None = None
         self._with_prev: Sequence[Event] | None = None

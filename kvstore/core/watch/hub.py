@@ -51,8 +51,6 @@ class Hub:
         """Watchers of all streams, canceled ones not counted."""
         self.behind = 0
         """Those of them that catch up from the log."""
-        self.queued_events = self.queued_bytes = 0
-        """In the queues of all streams."""
         self._keys: dict[bytes, Group] = {}
         self._ranges: dict[KeyRange, Group] = {}
         self._intervals: IntervalTree[Group] = IntervalTree()
@@ -121,6 +119,12 @@ class Hub:
         if self._deliveries:
             return self._deliveries[0][0].first_revision - 1
         return self.history.durable
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Events in the queues of all streams, and their bytes."""
+        queued = [stream.queued for stream in self.streams]
+        return sum(events for events, _ in queued), sum(size for _, size in queued)
 
     @property
     def is_delivering(self) -> bool:
@@ -312,7 +316,7 @@ class Hub:
         self._keys, self._ranges, self._intervals = {}, {}, IntervalTree()
         self._deliveries.clear()
         self._backlog_changes = self._backlog_bytes = self._prev_kvs = 0
-        self.watchers = self.behind = self.queued_events = self.queued_bytes = 0
+        self.watchers = self.behind = 0
         asking = set(self._asking)
         for stream in tuple(self.streams):
             if not stream.closed:

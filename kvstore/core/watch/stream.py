@@ -23,7 +23,7 @@ from sortedcontainers import SortedList
 from kvstore.core.watch.delivery import Offer, WatchedChange
 from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.watcher import State, Watcher
-from kvstore.errors import Compacted
+from kvstore.errors import Compacted, StoreClosed
 from kvstore.limits import (
     CATCH_UP_AT_ONCE,
     CATCH_UP_INDEX_KEYS,
@@ -75,7 +75,8 @@ class WatchStream:
     # -- the client's side -----------------------------------------------------------------------
 
     def create(self, request: WatchCreate) -> None:
-        """Add a watcher; the answer, also a refusal, is queued."""
+        """Add a watcher; the answer, also a refusal, is queued. Raises StoreClosed."""
+        self._check_open()
         if not request.range.key:
             request = request._replace(range=request.range._replace(key=b"\x00"))
         key_range, history = request.range, self._hub.history
@@ -101,6 +102,8 @@ class WatchStream:
         return None
 
     def cancel(self, watch_id: int) -> None:
+        """Raises StoreClosed."""
+        self._check_open()
         watcher = self._watchers.pop(watch_id, None)
         if watcher is not None:
             if watcher.state is not State.CANCELED:
@@ -118,7 +121,9 @@ class WatchStream:
         """Tell the client of progress, if all watchers are synced, else nothing.
 
         While something is being delivered it waits for that; requests that wait share one answer.
+        Raises StoreClosed.
         """
+        self._check_open()
         if not self._watchers or self._behind or not self.room or self._is_asking:
             return  # without room the client asks faster than it reads
         self._is_asking = True
@@ -154,8 +159,6 @@ class WatchStream:
         hub = self._hub
         hub.watchers -= self._active
         hub.behind -= len(self._behind)
-        hub.queued_events -= self._events
-        hub.queued_bytes -= self._bytes
         self._queue.clear()
         self._due.clear()
         self._events = self._bytes = self._answers = self._active = 0
@@ -178,26 +181,23 @@ class WatchStream:
         revision, first = offer.revision, watcher.next_revision
         if revision < first or self.closed:
             return
-        if not (watcher.puts and watcher.deletes) or offer.changes[0].packed >> 32 < first:
+        if offer.first < first or not watcher.sees_all:
             changes = [c for c in _filter(watcher, offer.changes) if c.packed >> 32 >= first]
             if not changes:
                 return
             offer = Offer(self._hub.history, revision, changes)
         if self._events >= WATCH_QUEUE_EVENTS or self._bytes >= WATCH_QUEUE_BYTES:
-            self._fall_behind(watcher, offer.changes[0].packed >> 32)
+            self._fall_behind(watcher, offer.first)
             return
         watcher.notified = True
         events = offer.events(prev=watcher.prev_kv)
         message = WatchMessage(watcher.id, revision, events, False, False, 0, "", watcher.fragment)
-        size, count = offer.size_bytes, len(offer.changes)
+        size, count = offer.size_bytes, offer.count
         self._queue.append((message, size, count))
         watcher.told = revision
         self._queued += 1
         self._events += count
         self._bytes += size
-        hub = self._hub
-        hub.queued_events += count
-        hub.queued_bytes += size
         self._on_ready()
 
     def recall(self, revision: int, *, is_asking: bool) -> None:
@@ -227,8 +227,6 @@ class WatchStream:
                 self._behind[watcher] = None
         hub.watchers += len(live)
         hub.behind += len(self._behind)
-        hub.queued_events += self._events
-        hub.queued_bytes += self._bytes
         self._on_ready()
 
     def forget_groups(self) -> None:
@@ -244,7 +242,12 @@ class WatchStream:
         return bool(self._queue or self._behind or self._due)
 
     def poll(self) -> WatchMessage | None:
-        """The next message. None: nothing to say now, though `has_work` may ask to go on."""
+        """The next message. None: nothing to say now, though `has_work` may ask to go on.
+
+        Raises StoreClosed when the stream was closed, as those of a closed store are.
+        """
+        if self.closed:
+            raise StoreClosed
         self.is_spent = False
         if self._behind:
             watcher = next(iter(self._behind))
@@ -265,9 +268,6 @@ class WatchStream:
         self._events -= events
         self._bytes -= size
         self._totals.events += events
-        hub = self._hub
-        hub.queued_events -= events
-        hub.queued_bytes -= size
         return message
 
     def _catch_up(self, watcher: Watcher) -> WatchMessage | None:
@@ -313,6 +313,10 @@ class WatchStream:
         return self._events, self._bytes
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StoreClosed
 
     def _message(
         self, watcher: Watcher, revision: int, changes: Sequence[WatchedChange]

@@ -45,6 +45,7 @@ class Watcher:
         "progress_notify",
         "puts",
         "range",
+        "sees_all",
         "start_revision",
         "state",
         "stream",
@@ -57,6 +58,7 @@ class Watcher:
         self.progress_notify = request.progress_notify
         self.puts = WatchFilter.NOPUT not in request.filters
         self.deletes = WatchFilter.NODELETE not in request.filters
+        self.sees_all = self.puts and self.deletes
         self.start_revision = request.start_revision
         """As asked for. Progress to less would be a step back for the client (progressIfSync)."""
         self.next_revision = 0
@@ -72,10 +74,6 @@ class Watcher:
 
     def __repr__(self) -> str:
         return f"Watcher({self.id}, {self.range}, {self.state.value} at {self.next_revision})"
-
-    @property
-    def sees_all(self) -> bool:
-        return self.puts and self.deletes
 
     @property
     def bookmark(self) -> int:

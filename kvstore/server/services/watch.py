@@ -87,7 +87,7 @@ async def _feed(
 class WatchSession:
     """Implements Session."""
 
-    __slots__ = ("_fragment_bytes", "_headers", "_pending", "_stream")
+    __slots__ = ("_fragment_bytes", "_headers", "_pending", "_stream", "is_spent")
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class WatchSession:
         self._headers, self._fragment_bytes = headers, fragment_bytes
         self._pending: deque[bytes] = deque()  # the rest of a message in fragments
         self._stream = store.watch_session(on_ready)
+        self.is_spent = False
 
     def receive(self, request: rpc_pb2.WatchRequest) -> None:
         match request.WhichOneof("request_union"):
@@ -112,8 +113,11 @@ class WatchSession:
     def pull(self) -> bytes | None:
         """The next response; None for none now. Raises StoreClosed."""
         if self._pending:
+            self.is_spent = False
             return self._pending.popleft()
-        message = self._stream.poll()
+        stream = self._stream
+        message = stream.poll()
+        self.is_spent = stream.is_spent
         if message is None:
             return None
         header = self._headers.encoded(message.revision)
@@ -126,10 +130,6 @@ class WatchSession:
     @property
     def room(self) -> int:
         return self._stream.room
-
-    @property
-    def is_spent(self) -> bool:
-        return self._stream.is_spent
 
     @property
     def has_work(self) -> bool:

@@ -65,11 +65,11 @@ class TestPieces:
         world.put(b"a")
         for stream in streams:
             stream.close()
-        assert (world.hub.watchers, world.hub.queued_events, world.hub.behind) == (0, 0, 0)
+        assert (world.hub.watchers, world.hub.queued, world.hub.behind) == (0, (0, 0), 0)
         world.put(b"a")
         assert world.finish() >= len(watches) - 1
         assert world.hub.is_idle
-        assert (world.hub.queued_events, world.hub.queued_bytes) == (0, 0)
+        assert world.hub.queued == (0, 0)
 
 
 @pytest.mark.parametrize("watches", KINDS[:2], ids=["one-key", "overlapping"])
