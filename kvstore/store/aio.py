@@ -13,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
 from kvstore.core.engine import Applied, Batch, Engine
@@ -71,6 +71,8 @@ __all__ = ["LoopStore", "LoopWatchStream"]
 T = TypeVar("T")
 P = ParamSpec("P")
 W = TypeVar("W", bound=Waiter)
+_GUARD_S: Final = 0.05
+"""How long what was lost to a signal handler waits before it is done."""
 log = logging.getLogger(__name__)
 
 
@@ -99,8 +101,8 @@ class LoopStore:
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
         self._is_committing = self._flush_is_due = self._work_is_due = False
-        self._turn = self._flushed = 0  # flushes that were called for, and the last that was done
-        self._works = self._worked = 0  # the same of the hub's work
+        self._guard: asyncio.TimerHandle | None = None
+        self._guards_until = 0.0
         self._refusing: Outcome | None = None  # why all that waits was, until it is told
         self._gathering = Gathering(self._loop.time)
         self._waiters: deque[tuple[int, Waiter, Any]] = deque()
@@ -369,16 +371,13 @@ class LoopStore:
 
     def _work_soon(self) -> None:
         if not self._work_is_due:
-            self._works += 1
-            self._loop.call_soon(self._work, self._works)
-            self._loop.call_soon(self._work, self._works)  # as in `_call_flush`
+            self._stand_guard()
+            self._loop.call_soon(self._work)
             self._work_is_due = True
 
-    def _work(self, turn: int) -> None:
+    def _work(self) -> None:
         """One piece of what the hub has left to do; then others have their turn."""
-        if turn <= self._worked:
-            return
-        self._work_is_due, self._worked = False, turn
+        self._work_is_due = False
         try:
             if not isinstance(self._error, StoreClosed):
                 self._engine.hub.work()
@@ -456,33 +455,44 @@ class LoopStore:
             self._call_flush()
 
     def _call_flush(self) -> None:
-        """In the next turn. What a signal handler raises can take a callback before its first line,
-        so that there is a second one."""
-        self._turn += 1
+        """In the next turn."""
+        self._stand_guard()
         self._loop.call_soon(self._flush)
-        self._loop.call_soon(self._flush_again, self._turn)
         self._flush_is_due = True
 
-    def _flush_again(self, turn: int) -> None:
-        is_under_way = self._flush_is_due or self._is_committing
-        if self._flushed < turn or (
-            not is_under_way and (self._waiters or self._engine.pending[0])
-        ):
+    def _stand_guard(self) -> None:
+        """What a signal handler raises can take a callback before its first line: see to it that a
+        timer looks after what is due, and after that timer."""
+        if self._loop.time() >= self._guards_until:
+            self._guard = self._loop.call_later(_GUARD_S, self._look_after)
+            self._guards_until = self._loop.time() + 2 * _GUARD_S
+
+    def _look_after(self) -> None:
+        self._guards_until = 0.0
+        if isinstance(self._error, StoreClosed):
+            return
+        if self._flush_is_due or self._waiters or self._engine.pending[0]:
+            self._stand_guard()
             self._flush()
+        if self._work_is_due or self._engine.hub.has_work:
+            self._stand_guard()
+            self._work()
 
     def _flush(self) -> None:
-        self._flush_is_due, self._flushed = False, self._turn
+        self._flush_is_due = False
         if self._is_committing or self._error is not None:
             return
-        engine, committer = self._engine, self._committer
-        self._put_in_order()
-        if self._is_committing:
-            return
-        if engine.hub.is_backed_up:
-            return  # its work calls for the next flush
-        if committer is not None and self._gathering.goes_on(engine.pending[0]):
+        if self._committer is not None and self._gathering.goes_on(self._engine.pending[0]):
             self._call_flush()
             return
+        self._put_in_order()
+        self._begin_commit()
+
+    def _begin_commit(self) -> None:
+        """If none is under way and there is something to commit."""
+        engine, committer = self._engine, self._committer
+        if self._is_committing or engine.hub.is_backed_up:
+            return  # the end of the commit, or the hub's work, calls for the next
         while engine.has_outbox and self._error is None and not engine.hub.is_backed_up:
             batch = engine.take_batch()
             if committer is not None:
@@ -520,7 +530,7 @@ class LoopStore:
         else:
             self._tell_waiters()
             self._is_committing = False
-        if not self._is_committing:
+        if not self._is_committing and self._engine.has_outbox:
             self._flush()
 
     def _conclude(self, batch: Batch, outcome: Outcome) -> None:
@@ -628,7 +638,7 @@ class LoopStore:
         with contextlib.suppress(StoreError):
             await self._settled()
         self._fail(StoreClosed())
-        for timer in (self._expiry, self._progress):
+        for timer in (self._expiry, self._progress, self._guard):
             if timer is not None:
                 timer.cancel()
         if self._compaction is not None:

@@ -157,8 +157,11 @@ class Committer:
 
         It may be called once more for the same batch, if an exception came out of it.
         """
-        told = (known for known, _ in self._outcomes)
-        if again or not any(batch is known for known in (self._batch, self._current, *told)):
+        if again or not (
+            batch is self._batch
+            or batch is self._current
+            or (self._outcomes and any(batch is known for known, _ in self._outcomes))
+        ):
             self._batch = batch
         os.write(self._submit, b"\0")
 
