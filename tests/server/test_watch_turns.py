@@ -37,7 +37,7 @@ CREATED_AT_ONCE = 4 * 64  # of a read and of a turn after it, and what ends eith
 OFFERED_AT_ONCE = 2 * WATCH_TURN_WATCHERS  # a delivery that begins, and a piece of one before
 PULLED_AT_ONCE = 2 * (256 + 64)
 LEFT_AT_ONCE = 3 * (WATCH_TURN_WATCHERS // 4 + 1)  # of those offered something, and of the closed
-FRAMES_AT_ONCE = 2 * (256 + 1)  # of either connection
+FRAMES_AT_ONCE = 2 * 256  # of either connection, in a small read
 
 
 class Turns:

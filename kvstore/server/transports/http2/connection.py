@@ -34,7 +34,6 @@ the end of the read, what is still arriving gets its Stream.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from struct import Struct
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -85,7 +84,6 @@ _FAR: Final = 1 << 30
 """No stream comes here but from far below: the last ids are not for `_frames`."""
 _ABANDONED: Final = 256
 """Streams that end with the connection at once."""
-_ALL: Final = 1 << 31
 _uint32: Final = Struct(">I").unpack_from
 _setting: Final = Struct(">HI").iter_unpack
 
@@ -142,13 +140,13 @@ class Connection(Sending, Generic[H]):
         self.is_closed = False
         """Nothing is received any more; what is in `out` is the end."""
         self.is_behind = False
-        """The last `receive` took all that it was to take, and left something for the next."""
+        """`receive_some` left something for the next."""
         self.accepts_below = 1 << 31
         """Streams from this id on are not served any more: we said GOAWAY."""
         self.on_ack: Callable[[bytes], None] | None = None
         """Told the payload of each acknowledged PING."""
         self._arriving: dict[int, H] = {}
-        self._buffer = b""
+        self._buffer = self._unread = b""
         self._is_greeted = self._has_settings = False
         self._next_id = 0
         """Of the stream that `_frames` may open; 0: whatever comes next, it goes to `_frame`."""
@@ -185,25 +183,30 @@ class Connection(Sending, Generic[H]):
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def receive(self, data: bytes, now: float, most: int = _ALL) -> None:
-        """Take what came from the socket at `now` (seconds, monotonic). Never raises.
-
-        It takes `most` frames of what came up to now; while it `is_behind`, call it for the rest.
-        """
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what came from the socket at `now` (seconds, monotonic). Never raises."""
         if self.is_closed:
-            self.is_behind = False
             return
         self._now = now
         if self._buffer:
             data = self._buffer + data
-            self.is_behind = False
         try:
-            self._buffer = data[self._frames(data, most) :]
+            self._buffer = data[self._frames(data) :]
         except ConnectionFault as fault:
             self.close(fault.code, fault.text)
 
-    def _frames(self, data: bytes, most: int) -> int:
-        """Take whole frames; returns where the rest begins. Raises ConnectionFault."""
+    def receive_some(self, data: bytes, now: float, most: int) -> None:
+        """The same of `most` frames. While it `is_behind`, call this for the rest."""
+        data = self._buffer + self._unread + data
+        end = _end_of(data, most, 0 if self._is_greeted else len(PREFACE))
+        self._buffer, self._unread = b"", data[end:]
+        self.receive(data[:end], now)
+        if self.is_closed:
+            self._unread = b""
+        self.is_behind = bool(self._unread)
+
+    def _frames(self, data: bytes) -> int:
+        """Take all whole frames; returns where the rest begins. Raises ConnectionFault."""
         at, end = 0, len(data)
         if not self._is_greeted:
             if data[: len(PREFACE)] != PREFACE[:end]:
@@ -213,9 +216,7 @@ class Connection(Sending, Generic[H]):
             at, self._is_greeted = len(PREFACE), True
         known, sink, arriving = self._headers.known, self._sink, self._arriving
         per_request = self._limits.idle_frames_per_request
-        for _ in repeat(None, most):
-            if end - at < HEAD_BYTES:
-                break
+        while end - at >= HEAD_BYTES:
             size_kind, flags, stream_id = unpack_head(data, at)
             size = size_kind >> 8
             body = at + HEAD_BYTES
@@ -263,8 +264,6 @@ class Connection(Sending, Generic[H]):
                 self._on_fault(stream_id & _ID, fault)
             if self.is_closed:
                 return end
-        else:
-            self.is_behind = at < end
         if arriving:
             self._begin_arriving()
         return at
@@ -707,6 +706,15 @@ class Connection(Sending, Generic[H]):
         size = self._limits.connection_window_bytes - self._recv_window
         self.out.append(window_update(0, size))
         self._recv_window += size
+
+
+def _end_of(data: bytes, most: int, at: int) -> int:
+    """Where the frame ends that is the last of so many, or all that is there."""
+    for _ in range(most):
+        if len(data) - at < HEAD_BYTES:
+            return len(data)
+        at += HEAD_BYTES + (unpack_head(data, at)[0] >> 8)
+    return min(at, len(data))
 
 
 def _unpad(payload: bytes) -> bytes:

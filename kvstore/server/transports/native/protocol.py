@@ -38,9 +38,11 @@ KERNEL_AHEAD_BYTES: Final = 128 * 1024
 later, though it is small, waits for all that. The kernel's own bound is 4 MiB."""
 READ_BYTES: Final = 128 * 1024
 """Of one read."""
-FRAMES_AT_ONCE: Final = 256
+FRAMES_AT_ONCE: Final = 128
 """Of one connection, before others have their turn: a read may bring 3,000 that ask for a watch,
 and 14,000 of the smallest. The rest waits, and no more is read until it is taken."""
+SMALL_READ_BYTES: Final = 8 * 1024
+"""In which nobody counts: 200 that ask for a watch."""
 _KEEP_ALIVE: Final = b"kv-alive"
 _DRAINING: Final = b"kv-drain"
 _ACK_WAIT_S: Final = 1.0
@@ -170,13 +172,17 @@ class Http2Protocol(asyncio.BufferedProtocol):
             if self._unwanted_bytes > _UNWANTED_BYTES:
                 self._transport.abort()
             return
-        self._service.stats.received_bytes += len(data)
+        size = len(data)
+        self._service.stats.received_bytes += size
         self._last_read = now = self._loop.time()
         was_woken, self._is_woken = self._is_woken, True  # nobody need wake it now
         core, calls = self._core, self._calls
-        core.receive(data, now, FRAMES_AT_ONCE)
-        if core.is_behind:
-            self._read_on_soon()
+        if size <= SMALL_READ_BYTES and not core.is_behind:
+            core.receive(data, now)
+        else:
+            core.receive_some(data, now, FRAMES_AT_ONCE)
+            if core.is_behind:
+                self._read_on_soon()
         if calls.is_idle:
             self._is_woken = was_woken
             self._flush()

@@ -33,6 +33,8 @@ _BURST: Final = 64
 """How often one stream is pulled before others have their turn."""
 _BURST_BYTES: Final = 64 * 1024
 """The same in bytes of responses."""
+_FED: Final = 32
+"""How many requests of one stream are taken in a turn: a watch costs five times a response."""
 _REQUEST_WORK: Final = 4
 """What a request costs, in responses."""
 _SPENT_WORK: Final = 256
@@ -216,7 +218,7 @@ class SessionCall(_StreamingCall):
     def _feed(self) -> int:
         """As far as it is its turn and the session has room."""
         session, connection = self._session, self._calls.connection
-        most, count = min(_BURST, session.room), 0
+        most, count = min(_FED, session.room), 0
         try:
             while count < most and connection.room_bytes > 0:
                 request = self._take()
