@@ -473,6 +473,7 @@ class LoopStore:
             return
         if self._flush_is_due or self._waiters or self._engine.pending[0]:
             self._stand_guard()
+            self._tell_waiters()
             self._flush()
         if self._work_is_due or self._engine.hub.has_work:
             self._stand_guard()
@@ -516,8 +517,6 @@ class LoopStore:
             else:
                 self._committer.submit(engine.taken)
                 self._is_committing = True
-        self._tell_waiters()
-        self._look_for_work()
 
     def _on_commit(self, batch: Batch, outcome: Outcome) -> None:
         """May be called again, until it returns."""
