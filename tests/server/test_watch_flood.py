@@ -140,8 +140,8 @@ def test_watch_requests_wait_for_their_answers_to_be_read(
     async def test(store: LoopStore) -> None:
         peer = Peer(store, WATCH)
         peer.unsent = wire(requests())
-        (stream,) = store._engine.hub.streams
-        core: WatchStream = stream.core
+        core: WatchStream
+        (core,) = store._engine.hub.streams
         for _ in range(2000):
             handled = core._queued
             peer.turn()
