@@ -37,44 +37,41 @@ class MessageReader:
     So what a client sends ahead takes no more memory than its bytes, and no work.
     """
 
-    __slots__ = ("_at", "_buffer", "_is_gzip", "_max_bytes")
+    __slots__ = ("_at", "_buffer", "_is_gzip", "_max_bytes", "left")
 
     def __init__(self, max_bytes: int, *, is_gzip: bool) -> None:
         self._max_bytes, self._is_gzip = max_bytes, is_gzip
         self._buffer = bytearray()
         self._at = 0
-
-    def __len__(self) -> int:
+        self.left = 0
         """Bytes that came and are in no message yet."""
-        return len(self._buffer) - self._at
 
     @property
     def has_whole(self) -> bool:
         """Is there a message to take, or one to complain of?"""
-        left = len(self)
-        if left < PREFIX_BYTES:
+        if self.left < PREFIX_BYTES:
             return False
         _, size = prefix_of(self._buffer, self._at)
-        return bool(size > self._max_bytes or left - PREFIX_BYTES >= size)
+        return bool(size > self._max_bytes or self.left - PREFIX_BYTES >= size)
 
     @property
     def cut_text(self) -> str:
         """What grpc-go says of a stream that ends here, before a message does."""
-        return "unexpected EOF" if len(self) > PREFIX_BYTES else "EOF"
+        return "unexpected EOF" if self.left > PREFIX_BYTES else "EOF"
 
     def feed(self, data: bytes) -> None:
         if self._at:
             del self._buffer[: self._at]
             self._at = 0
         self._buffer += data
+        self.left += len(data)
 
     def take(self) -> tuple[int, bytes] | None:
         """The next message as (flag, bytes), for `plain`; None when none has come whole.
 
         Raises StatusError with the text of grpc-go.
         """
-        buffer, at = self._buffer, self._at
-        left = len(buffer) - at
+        buffer, at, left = self._buffer, self._at, self.left
         if left < PREFIX_BYTES:
             return None
         flag, size = prefix_of(buffer, at)
@@ -83,9 +80,12 @@ class MessageReader:
         if left - PREFIX_BYTES < size:
             return None
         begin = at + PREFIX_BYTES
-        self._at = end = begin + size
+        end = begin + size
         message = bytes(buffer[begin:end])
-        if end == len(buffer):
+        self.left = left = left - PREFIX_BYTES - size
+        if left:
+            self._at = end
+        else:
             buffer.clear()
             self._at = 0
         return flag, message

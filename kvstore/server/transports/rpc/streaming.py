@@ -114,8 +114,8 @@ class _StreamingCall:
 
     def _give_back(self) -> None:
         """Have the client send more, unless what he sent before has to wait for him."""
-        kept = len(self._reader)
-        if self.stream.queue or self._reader.has_whole:
+        kept = self._reader.left
+        if self.stream.queue or (kept and self._reader.has_whole):
             self._calls.hoard.keep(self.stream, kept, 0, is_stuck=True)
         else:
             owed, self._owed = self._owed, 0
@@ -195,7 +195,7 @@ class SessionCall(_StreamingCall):
         self._is_all = is_end
         if self._is_ready:  # before it had its turn
             self._has_kept = True
-            self._calls.hoard.keep(self.stream, len(self._reader), 0)
+            self._calls.hoard.keep(self.stream, self._reader.left, 0)
         self._on_ready()
 
     def pump(self) -> int:
@@ -217,17 +217,17 @@ class SessionCall(_StreamingCall):
 
     def _feed(self) -> int:
         """As far as it is its turn and the session has room."""
-        session, connection = self._session, self._calls.connection
+        session, connection, reader = self._session, self._calls.connection, self._reader
         most, count = min(_FED, session.room), 0
         try:
-            while count < most and connection.room_bytes > 0:
+            while count < most and reader.left and connection.room_bytes > 0:
                 request = self._take()
                 if request is None:
                     break
                 count += 1
                 session.receive(request)
-            if self._is_all and not self._reader.has_whole:
-                if len(self._reader):
+            if self._is_all and not reader.has_whole:
+                if reader.left:
                     raise _CUT
                 self._is_all = False
                 session.end()
@@ -263,7 +263,7 @@ class SessionCall(_StreamingCall):
             self._send(responses)
         if error is not None:
             self._end(status_for(self._head, error))
-        elif is_more or self._has_unfed:
+        elif is_more or (self._reader.left and self._has_unfed):
             self._on_ready()
         elif session.is_over:
             self._end(_OK)
@@ -330,7 +330,7 @@ class TaskCall(_StreamingCall):
         """The next request; None after the last. Raises StatusError."""
         while (request := self._take()) is None:
             if self._is_all:
-                if len(self._reader):
+                if self._reader.left:
                     raise _CUT
                 return None
             self._give_back()  # what was kept while responses had not left

@@ -81,7 +81,7 @@ class UnaryCall:
             elif is_end:
                 raise StatusError(Code.UNKNOWN, reader.cut_text)
             else:
-                calls.hoard.keep(self.stream, len(reader), len(data))
+                calls.hoard.keep(self.stream, reader.left, len(data))
         except StatusError as error:
             self._fail(error)
 
