@@ -172,8 +172,7 @@ class KeepAliveSession:
 
     @property
     def room(self) -> int:
-        waiting = len(self._answers) + (len(self._slow) if self._slow else 0)
-        return max(KEEP_ALIVE_ANSWERS - waiting, 0)
+        return KEEP_ALIVE_ANSWERS - len(self._answers) - (len(self._slow) if self._slow else 0)
 
     is_spent = False
 

@@ -218,9 +218,9 @@ class SessionCall(_StreamingCall):
     def _feed(self) -> int:
         """As far as it is its turn and the session has room."""
         session, connection, reader = self._session, self._calls.connection, self._reader
-        most, count = min(_FED, session.room), 0
+        room, count = session.room, 0
         try:
-            while count < most and reader.left and connection.room_bytes > 0:
+            while count < room and reader.left and count < _FED and connection.room_bytes > 0:
                 request = self._take()
                 if request is None:
                     break
