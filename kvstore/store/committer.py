@@ -5,6 +5,7 @@ that fails says how: the map is full (grow it and commit again), clean (nothing 
 neither: then what is on disk is unknown and the store must not write any more.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -148,6 +149,7 @@ class Committer:
         self._is_closing = False
         self._submitted, self._submit = os.pipe()
         self._done, self._tell = os.pipe()
+        os.set_blocking(self._done, False)
         loop.add_reader(self._done, self._on_done)
         self._thread = threading.Thread(target=self._run, name="kvstore-committer", daemon=True)
         self._thread.start()
@@ -189,8 +191,10 @@ class Committer:
                 return
 
     def _on_done(self) -> None:
-        # The byte goes last: until then this is called again, whatever comes out of it.
+        # The byte goes last: until then this is called again, whatever comes out of it. It may have
+        # gone already: a loop that was broken off calls what it had left, and what it finds anew.
         if self._outcomes:
             self._on_commit(*self._outcomes[0])
             self._outcomes.popleft()
-        os.read(self._done, 1)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._done, 1)

@@ -220,3 +220,29 @@ def test_a_physical_compaction_at_close_is_told_that_the_store_is_closed() -> No
             await compaction
 
     play(scenario)
+
+
+def test_a_commit_that_is_told_twice_holds_up_nobody() -> None:
+    """A loop that was broken off by a signal calls what it had left, and what it finds ready anew.
+
+    The second call waited for ever for what the first had taken.
+    """
+
+    async def scenario(scene: Scene) -> None:
+        store = await scene.open()
+        committer = store._committer
+        assert committer is not None
+        loop = asyncio.get_running_loop()
+        for n in range(3):
+            scene.gate.shut()
+            write = await soon(store.txn(put(b"%d" % n)))
+            await scene.gate.reached()
+            scene.gate.open()
+            while not write.done():
+                loop.call_soon(committer._on_done)
+                await asyncio.sleep(0)
+        committer._on_done()
+        assert (await store.txn(put(b"k"))).revision == 5
+        await store.close()
+
+    play(scenario)
