@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -476,9 +477,24 @@ class ThreadStore:
     def _come_in(self, me: int = 0) -> None:
         """What every call begins with. Raises NestedCall."""
         if self._owns_lock() or (me and self._leader == me):
-            raise NestedCall
+            self._check_not_nested()
         if self._is_untidy:
             self._deputy.call()
+
+    def _check_not_nested(self) -> None:
+        """This thread has the lock or leads. Raises NestedCall if that is in a call below this one.
+
+        Else the call is gone: a second exception came before `_break_off` could say so.
+        """
+        if self._owns_lock():
+            raise NestedCall
+        frame = sys._getframe()
+        while frame is not None:
+            if frame.f_code is _LEADING and frame.f_locals["self"] is self:
+                raise NestedCall
+            frame = frame.f_back  # type: ignore[assignment]
+        self._is_untidy = True
+        self._leader = _ABANDONED
 
     def _break_off(self, me: int, waiter: _Waiter | None = None) -> None:
         """An exception came out of a call: leave nothing unfinished behind. Without the lock."""
@@ -626,7 +642,7 @@ class ThreadStore:
     def check_not_nested(self) -> None:
         """Raises NestedCall in a handler that interrupted a call of its own thread."""
         if self._owns_lock() or self._leader == get_ident():
-            raise NestedCall
+            self._check_not_nested()
 
     def _close(self) -> None:
         while not self._shut():
@@ -655,6 +671,9 @@ class ThreadStore:
             ticket = self._ended.ticket()
         ticket.acquire(timeout=_LOOK_AGAIN_S)
         return False
+
+
+_LEADING = ThreadStore._lead.__code__
 
 
 class ThreadWatchStream:

@@ -211,6 +211,27 @@ def test_a_close_that_is_interrupted_has_closed(tmp_path: Path, durability: Any)
         assert db.get("k").value == str(at).encode()
 
 
+def test_two_exceptions_at_once_do_not_leave_a_call_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second came before the first could say that the commit was broken off: every later call
+    of the thread was told that it is inside another.
+    """
+
+    def interrupt(*args: Any) -> None:
+        raise Interrupted
+
+    with kvstore.open(tmp_path / "data", durability="process-crash") as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(db._shell, "_conclude", interrupt)
+            patch.setattr(db._shell, "_break_off", interrupt)
+            with pytest.raises(Interrupted):
+                db.put("k", "1")
+        assert db._shell._leader == threading.get_ident()
+        db.put("k", "2")
+        is_sound(db)
+
+
 STORM = """
 import signal, sys, threading, time, kvstore
 class Storm(BaseException): pass
