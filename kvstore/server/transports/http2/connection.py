@@ -451,10 +451,7 @@ class Connection(Sending, Generic[H]):
         stream.received_bytes += len(payload)
         if is_end:
             self._ended(stream)
-        if not stream.is_local_closed:
-            self._sink.data(stream, payload, is_end=is_end)
-        else:
-            self._take(stream, payload, is_end=is_end)
+        self._take(stream, payload, is_end=is_end)
 
     def _take(self, stream: Stream, data: bytes, *, is_end: bool) -> None:
         if not stream.is_local_closed:
