@@ -149,7 +149,6 @@ class ThreadStore:
         self._main = threading.main_thread().ident
         self._deputy = Deputy(self._stand_in, "kvstore-deputy", is_needed=not backend.is_fast)
         self._is_closed = False
-        self._streams: set[ThreadWatchStream] = set()
         self._progress_at: float | None = None
         self._housekeeper = Worker(self._run_chores, "kvstore-housekeeper", daemon=True)
         with self._lock:
@@ -281,9 +280,7 @@ class ThreadStore:
         self._come_in()
         with self._lock:
             self._check_open()
-            stream = ThreadWatchStream(self)
-            self._streams.add(stream)
-            return stream
+            return ThreadWatchStream(self)
 
     # -- time ------------------------------------------------------------------------------------
 
@@ -602,15 +599,15 @@ class ThreadStore:
                         self._chores.wait(HOUSEKEEPING_RETRY_S)
 
     def _notify_progress(self) -> None:
-        for stream in self._streams:
-            stream.core.tick_progress()
+        for stream in self._engine.hub.streams:
+            stream.tick_progress()
 
     def _notify_progress_if_due(self) -> None:
         now = self._options.clock()
         if self._progress_at is not None and self._progress_at <= now:
             self._notify_progress()
             interval_s = self._options.progress_notify_interval_s
-            self._progress_at = now + interval_s if self._streams else None
+            self._progress_at = now + interval_s if self._engine.hub.streams else None
 
     def _expect_progress(self) -> None:
         """A watcher asked for progress messages."""
@@ -663,9 +660,8 @@ class ThreadStore:
             self._put_in_order(get_ident())
             if not self._leader:
                 self._refuse(StoreClosed())
-                for stream in tuple(self._streams):
-                    stream.core.close()
-                self._streams.clear()
+                for stream in tuple(self._engine.hub.streams):
+                    stream.close()
                 self._chores.notify_all()
                 return True
             ticket = self._ended.ticket()
@@ -727,7 +723,6 @@ class ThreadWatchStream:
 
     def close(self) -> None:
         store = self._store
-        store._streams.discard(self)
         if not self.core.closed:
             with contextlib.suppress(StoreClosed):
                 self._change(self.core.close)
