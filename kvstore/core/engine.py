@@ -264,8 +264,7 @@ class Engine:
             raise KeyNotProvided
         if len(key) + len(value) > self._max_request_bytes:
             raise RequestTooLarge
-        if self._pending_bytes >= PENDING_BYTES:
-            raise TooManyRequests
+        self._refuse_overload()
         self.write_index += 1
         if lease_id and lease_id not in self.lessor:
             raise LeaseNotFound
