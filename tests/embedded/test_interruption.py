@@ -296,15 +296,15 @@ import os, signal, sys, threading, kvstore
 with kvstore.open(sys.argv[1]) as db:
     for tried in range(20):
         n = 0
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        db.put("k", "0")
         try:
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
             while True:
                 n += 1
                 db.put("k", str(n))
         except KeyboardInterrupt:
             pass
         assert int(db.get("k").value) in (n - 1, n)
-        db.put("k", "0")
 """
 
 
