@@ -67,14 +67,14 @@ class Server:
         Raises ConfigError for certificates that cannot be used, OpenError when the data cannot be
         opened, OSError when an address cannot be had; then nothing is left open.
         """
-        client, http = _transports(config)
+        client, native = _transports(config)
         try:
             face = Face.GRPC if config.client_http_urls else Face.CLIENT
             config = config.bound([client.bind(url, face) for url in config.client_urls])
             config = replace(
                 config,
-                client_http_urls=_bind(http, config.client_http_urls, Face.HTTP),
-                metrics_urls=_bind(http, config.metrics_urls, Face.METRICS),
+                client_http_urls=_bind(native, config.client_http_urls, Face.HTTP),
+                metrics_urls=_bind(native, config.metrics_urls, Face.METRICS),
             )
             store, identity = await _open_store(config)
             try:
@@ -85,17 +85,18 @@ class Server:
                 if record is not None:
                     methods, stats.unknown = record.wrapped(methods), record.unknown
                 pages = HttpSide(config, store, headers, methods, stats, record)
-                for transport in {client, http}:
+                for transport in {client, native}:
                     await transport.start(methods, stats, pages)
+                store.tell_by(native.together)
             except BaseException:
                 await store.close()
                 raise
         except BaseException:
-            await _drain((client, http), 0)
+            await _drain((client, native), 0)
             raise
         plan = compaction_plan(config, time.monotonic())
         compactor = asyncio.create_task(AutoCompactor(store, plan).run()) if plan else None
-        return cls(config, store, (client, http), compactor)
+        return cls(config, store, (client, native), compactor)
 
     @property
     def urls(self) -> list[str]:
@@ -203,7 +204,7 @@ async def _drain(transports: Iterable[Transport], grace_s: float) -> None:
     await asyncio.gather(*(transport.drain(grace_s) for transport in set(transports)))
 
 
-def _transports(config: Config) -> tuple[Transport, Transport]:
+def _transports(config: Config) -> tuple[Transport, NativeTransport]:
     """What serves the client URLs, and what the URLs of HTTP alone: one and the same if it can."""
     native = NativeTransport(
         max_message_bytes=_settings(config).max_message_bytes,

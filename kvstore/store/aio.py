@@ -121,6 +121,11 @@ class LoopStore:
         engine, reader = await loop.run_in_executor(None, start_engine, backend, options)
         return cls(backend, engine, reader, options)
 
+    def tell_by(self, together: Callable[[Callable[[], None]], None]) -> None:
+        """Have each commit told inside of a call of this, which sees who was woken by it."""
+        if self._committer is not None:
+            self._committer.together = together
+
     def __repr__(self) -> str:
         return f"LoopStore({self._engine!r}, {len(self._waiters)} waiting, error={self._error!r})"
 
@@ -491,17 +496,22 @@ class LoopStore:
 
     def _begin_commit(self) -> None:
         """If none is under way and there is something to commit."""
-        engine, committer = self._engine, self._committer
-        if self._is_committing or engine.hub.is_backed_up:
-            return  # the end of the commit, or the hub's work, calls for the next
-        while engine.has_outbox and self._error is None and not engine.hub.is_backed_up:
+        engine = self._engine
+        # The end of a commit, or the hub's work, calls for the next.
+        while (
+            engine.has_outbox
+            and not self._is_committing
+            and self._error is None
+            and not engine.hub.is_backed_up
+        ):
             batch = engine.take_batch()
-            if committer is not None:
+            if self._committer is None:
+                self._conclude(batch, commit_once(self._backend, batch))
+            else:
                 self._gathering.end(len(batch.decisions))
-                committer.submit(batch)
+                self._committer.submit(batch)
                 self._is_committing = True
                 return
-            self._conclude(batch, commit_once(self._backend, batch))
 
     def _put_in_order(self) -> None:
         """What an exception from outside broke off is finished."""
@@ -572,8 +582,10 @@ class LoopStore:
 
     def _tell_waiters(self) -> None:
         waiters, durable = self._waiters, self._engine.durable_sequence
-        while waiters and waiters[0][0] <= durable:
-            _, future, result = waiters[0]
+        while waiters:
+            sequence, future, result = waiters[0]
+            if sequence > durable:
+                break
             if not future.done():
                 if type(result) is _Refusal:
                     future.set_exception(result.error)

@@ -22,6 +22,7 @@ from kvstore.server.config import Config, ConfigError, parse_config
 from kvstore.server.config.flag import Kind, Type
 from kvstore.server.config.flags import FLAGS
 from kvstore.server.services import Settings, build_methods
+from kvstore.server.transports.native.protocol import Turns
 from kvstore.types import CompactResult
 
 METHODS = build_methods(None, None, Settings())  # type: ignore[arg-type]
@@ -64,6 +65,25 @@ PUT = rpc_pb2.PutRequest(key=b"k", value=b"v")
 
 
 class TestServer:
+    def test_who_waits_for_a_commit_is_answered_when_it_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = 0
+        together = Turns.together
+
+        def counted(self: Turns, work: Callable[[], None]) -> None:
+            nonlocal told
+            together(self, work)
+            told += 1
+
+        monkeypatch.setattr(Turns, "together", counted)
+
+        async def test(client: Client) -> None:
+            await client(KV + "Put", PUT)
+            assert told == 1
+
+        served(test, config(tmp_path / "d"))
+
     def test_put_range_and_status(self) -> None:
         async def test(client: Client) -> None:
             put = await client(KV + "Put", PUT)

@@ -246,3 +246,23 @@ def test_a_commit_that_is_told_twice_holds_up_nobody() -> None:
         await store.close()
 
     play(scenario)
+
+
+def test_a_commit_is_told_inside_of_what_was_asked_for() -> None:
+    async def scenario(scene: Scene) -> None:
+        store = await scene.open()
+        told: list[tuple[bool, bool]] = []
+
+        def together(tell: Callable[[], None]) -> None:
+            before = write.done()
+            tell()
+            told.append((before, write.done()))
+
+        store.tell_by(together)
+        for n in range(3):
+            write = store.apply(put(b"%d" % n), asyncio.get_running_loop().create_future())
+            await write
+        assert told == [(False, True)] * 3
+        await store.close()
+
+    play(scenario)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, cast
+
+import pytest
 
 from kvstore.proto import rpc_pb2
 from kvstore.server.method import Kind, Method
@@ -28,6 +31,7 @@ from kvstore.server.transports.native.protocol import (
     Turns,
 )
 from kvstore.server.transports.rpc.backlog import FULL_BYTES
+from kvstore.server.transports.rpc.calls import TURN_WORK
 from kvstore.server.transports.rpc.framing import frame_message
 from kvstore.server.transports.rpc.service import Service
 
@@ -174,3 +178,68 @@ def test_what_was_read_and_had_no_turn_is_dropped_with_the_connection() -> None:
         return [read.served]
 
     assert asyncio.run(talk()) == [FRAMES_AT_ONCE // 2]
+
+
+class Woken:
+    """In place of a connection: counts its turns."""
+
+    def __init__(self, work: int = 0) -> None:
+        self.turns, self._work = 0, work
+
+    def turn(self) -> int:
+        self.turns += 1
+        return self._work
+
+
+def wake(turns: Turns, *woken: Woken) -> None:
+    for each in woken:
+        turns.wake(cast("Http2Protocol", each))
+
+
+class TestTogether:
+    def test_who_is_woken_has_a_turn_at_once(self) -> None:
+        async def talk() -> None:
+            turns, woken = Turns(asyncio.get_running_loop()), [Woken() for _ in range(3)]
+            turns.together(partial(wake, turns, *woken))
+            assert [each.turns for each in woken] == [1, 1, 1]
+
+        asyncio.run(talk())
+
+    def test_no_more_than_one_turn_of_all_of_them(self) -> None:
+        async def talk() -> None:
+            turns = Turns(asyncio.get_running_loop())
+            woken = [Woken(TURN_WORK // 2) for _ in range(4)]
+            turns.together(partial(wake, turns, *woken))
+            assert [each.turns for each in woken] == [1, 1, 0, 0]
+            await asyncio.sleep(0)
+            assert [each.turns for each in woken] == [1, 1, 1, 1]
+
+        asyncio.run(talk())
+
+    def test_those_woken_before_have_theirs_in_the_next_round(self) -> None:
+        async def talk() -> None:
+            turns, before, woken = Turns(asyncio.get_running_loop()), Woken(), Woken()
+            wake(turns, before)
+            turns.together(partial(wake, turns, woken))
+            assert (before.turns, woken.turns) == (0, 0)
+            await asyncio.sleep(0)
+            assert (before.turns, woken.turns) == (1, 1)
+
+        asyncio.run(talk())
+
+    def test_an_error_keeps_nobody_from_his_turn(self) -> None:
+        async def talk() -> None:
+            turns, woken = Turns(asyncio.get_running_loop()), Woken()
+
+            def work() -> None:
+                wake(turns, woken)
+                raise LookupError
+
+            with pytest.raises(LookupError):
+                turns.together(work)
+            assert woken.turns == 1
+            wake(turns, woken)
+            await asyncio.sleep(0)
+            assert woken.turns == 2
+
+        asyncio.run(talk())

@@ -77,6 +77,8 @@ class Turns:
         self._woken: deque[Http2Protocol] = deque()
         self._is_due = False
         self._work = 0
+        self.is_over = False
+        """Was so much done that whoever has more to do should be woken for it?"""
         self.buffer = memoryview(bytearray(READ_BYTES))
         """What one read brings, of whichever connection."""
 
@@ -85,16 +87,24 @@ class Turns:
         if not self._is_due:
             self._run_soon()
 
-    @property
-    def is_over(self) -> bool:
-        """Was so much done that whoever has more to do should be woken for it?"""
-        return self._work >= TURN_WORK
+    def together(self, work: Callable[[], None]) -> None:
+        """Do what wakes connections; they have their turn at its end, not in the loop's next."""
+        if self._is_due:
+            work()
+            return
+        self._is_due = True
+        try:
+            work()
+        finally:
+            self._run()
 
     def spend(self, work: int) -> None:
         """A connection did some outside of the callback."""
         self._work += work
-        if self.is_over and not self._is_due:
-            self._run_soon()
+        if self._work >= TURN_WORK:
+            self.is_over = True
+            if not self._is_due:
+                self._run_soon()
 
     def _run_soon(self) -> None:
         self._is_due = True
@@ -107,7 +117,7 @@ class Turns:
             work += woken.popleft().turn() + _WRITE_WORK
             if work >= TURN_WORK:
                 break
-        self._work = work
+        self._work, self.is_over = work, work >= TURN_WORK
         if woken and not self._is_due:
             self._run_soon()
 

@@ -70,6 +70,7 @@ class NativeTransport:
         self._connections: set[Http2Protocol] = set()
         self._unknown: set[Sniffer] = set()
         self._service: Service | None = None
+        self._turns: Turns | None = None
         self._http1_connections: set[Http1Connection] = set()
 
     def __repr__(self) -> str:
@@ -106,7 +107,7 @@ class NativeTransport:
             max_message_bytes=self._max_message_bytes,
             min_ping_interval_s=self._min_ping_interval_s,
         )
-        turns = Turns(loop)
+        self._turns = turns = Turns(loop)
 
         def http2(web: Web | None) -> Http2Protocol:
             protocol = Http2Protocol(
@@ -124,6 +125,12 @@ class NativeTransport:
                 tls = self._tls.context
             sniffers = self._sniffers(listener, http2, pages, loop)
             acceptor.open(Door(listener.socket, sniffers, tls))
+
+    @property
+    def together(self) -> Callable[[Callable[[], None]], None]:
+        """`Turns.together`, once it was started."""
+        assert self._turns is not None
+        return self._turns.together
 
     def _sniffers(
         self,
