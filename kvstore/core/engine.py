@@ -397,6 +397,15 @@ class Engine:
             self.totals.leases_renewed += 1
         return Applied(lease.granted_at if ttl_s and lease else self.sequence, ttl_s)
 
+    def lease_renew(self, lease_id: int, now: float) -> int:
+        """The TTL that begins now; 0, and nothing is done, where `lease_keep_alive` has to wait."""
+        lease = self.lessor.get(lease_id)
+        if lease is None or lease.granted_at > self.durable_sequence:
+            return 0
+        ttl_s = self.lessor.renew(lease_id, now)
+        self.totals.leases_renewed += ttl_s > 0
+        return ttl_s
+
     def lease_status(self, lease_id: int, now: float, *, keys: bool) -> LeaseStatus:
         lease = self.lessor.get(lease_id)
         if lease is None:
@@ -444,9 +453,8 @@ class Engine:
         """
         self._publishing = sequence
         undurable, index, hub = self._undurable, self.index, self.hub
-        has_watchers = not hub.is_idle
         changes: list[WatchedChange] = []
-        pace = _Pace()
+        pace = None if hub.is_idle else _Pace()
         while undurable and undurable[0].sequence <= sequence:
             decision = undurable[0]
             writes = decision.writes
@@ -455,7 +463,7 @@ class Engine:
                     index.publish(write.key, write.packed, write.version)
                     del self._records[write.packed]
                 main = writes[0].packed >> 32
-                if has_watchers:
+                if pace is not None:
                     if pace.is_over(main, decision.size_bytes):
                         hub.deliver(changes)
                         changes, pace = [], _Pace()
@@ -526,13 +534,14 @@ class Engine:
     @property
     def is_broken_off(self) -> bool:
         """Is there something for `mend`?"""
+        undurable = self._undurable
         return bool(
-            self.index.touched
-            or self.lessor.changed
+            (undurable and undurable[-1].sequence > self.sequence)
             or self._publishing
-            or self.hub.is_torn
             or self._rolling_back_at is not None
-            or (self._undurable and self._undurable[-1].sequence > self.sequence)
+            or self.hub.is_torn
+            or self.index.touched
+            or self.lessor.changed
         )
 
     def _take_back(self) -> None:

@@ -209,7 +209,9 @@ class Method(NamedTuple):
 
     `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it
     returns None, having done nothing, for what the handler has to look at. `session`, of some BIDI
-    methods, makes the same stream as `handler` without a task: `(call, on_ready) -> Session`.
+    methods, makes the same stream as `handler` without a task: `(call, on_ready) -> Session`;
+    `once`, of some that have one, answers a stream whose client says one thing and no more, or
+    returns None for what has to wait.
     `is_read`, of UNARY ones: it changes nothing, so that it may be run again instead of keeping its
     answer.
     """
@@ -221,6 +223,7 @@ class Method(NamedTuple):
     handler: Callable[[Any, Call], Any]
     shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
     session: Callable[[Call, Callable[[], None]], Session] | None = None
+    once: Callable[[Any], bytes | None] | None = None
     is_read: bool = False
 
 

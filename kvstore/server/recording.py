@@ -64,7 +64,7 @@ class CallRecord:
             case Kind.BIDI:
                 wrap = self._bidi
         name = method.path.rpartition(".")[2]
-        return method._replace(handler=wrap(name, method), shortcut=None, session=None)
+        return method._replace(handler=wrap(name, method), shortcut=None, session=None, once=None)
 
     def _unary(self, name: str, method: Method) -> Callable[..., Any]:
         async def unary(request: Message, call: Call) -> Response:

@@ -298,13 +298,13 @@ class LoopStore:
     async def lease_revoke(self, lease_id: int) -> int:
         return await self._decide(self._engine.lease_revoke, lease_id)
 
-    def lease_keep_alive_now(self, lease_id: int) -> Lease | None:
-        """As `lease_keep_alive`, at once; None when that has to wait. Raises StoreClosed."""
+    def lease_keep_alive_now(self, lease_id: int) -> int:
+        """As `lease_keep_alive`, at once: the TTL in seconds; 0 when that has to wait.
+
+        Raises StoreClosed.
+        """
         self._check_open()
-        applied = self._engine.lease_keep_alive(lease_id, self._options.clock())
-        if not applied.result or applied.sequence > self._engine.durable_sequence:
-            return None
-        return Lease(lease_id, applied.result, self._engine.durable)
+        return self._engine.lease_renew(lease_id, self._options.clock())
 
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         self._check_open()

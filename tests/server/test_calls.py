@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kvstore.errors import LeaseNotFound
 from kvstore.proto import rpc_pb2
 from kvstore.server.method import (
     Call,
@@ -416,7 +417,7 @@ class TestWhatIsSentAhead:
         for _ in range(1000):
             one.ask(fields=large)
 
-        assert one.connection.open_bytes < MIB + 20_000
+        assert one.connection.open_bytes < MIB + 30_000
         kinds = [part[3] for part in one.connection.out]
         assert kinds.count(RST_STREAM) == 1000 - len(one.connection.streams)
 
@@ -565,6 +566,150 @@ class TestWhatIsSentAhead:
         one.run(1000)
         assert one.calls.service.stats.methods[PATH].sent == 30_000
         assert one.calls.service.stats.methods[PATH].received == 30_000
+
+
+WHOLE = frame(HEADERS, END_HEADERS, 1, REQUEST)
+WHOLE += frame(DATA, END_STREAM, 1, frame_message(b"\x0a\x01k"))
+
+
+class TestRequestsThatComeAlone:
+    """They are served without a turn and, if nothing follows, without a stream: nobody can tell."""
+
+    @staticmethod
+    def answer(request: rpc_pb2.PutRequest) -> bytes:
+        if request.key == b"bad":
+            raise LeaseNotFound
+        return request.key * 3
+
+    class Repeating(Echo):
+        def __init__(self, on_ready: Callable[[], None]) -> None:
+            super().__init__(on_ready)
+            self.said: list[bytes] = []
+
+        def receive(self, request: rpc_pb2.PutRequest) -> None:  # type: ignore[override]
+            self.said.append(TestRequestsThatComeAlone.answer(request))
+            self.on_ready()
+
+        def pull(self) -> bytes | None:
+            return self.said.pop(0) if self.said else None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            frame_message(b"\x0a\x01k"),
+            frame_message(b""),
+            frame_message(b"\x0a\x01k") * 2,
+            frame_message(b"\x0a\x01k")[:-1],
+            frame_message(b"\x0a\x03bad"),
+            frame_message(b"\xff"),
+            pack_prefix(0, 3 * MIB) + b"k",
+            pack_prefix(1, 3) + b"\x0a\x01k",
+            pack_prefix(2, 3) + b"\x0a\x01k",
+            b"",
+            b"\0",
+        ],
+    )
+    @pytest.mark.parametrize("window", [0, 9, 65_535])
+    def test_they_are_answered_as_they_are_in_pieces(
+        self, bench: Callable[..., Bench], body: bytes, window: int
+    ) -> None:
+        said = []
+        for once, size in ((self.answer, len(body)), (None, len(body)), (None, 1)):
+            one = bench(Kind.BIDI, print, session=lambda _, ready: self.Repeating(ready), once=once)
+            one.receive(frame(SETTINGS, 0, 0, b"\0\4" + window.to_bytes(4, "big")))
+            one.connection.out.clear()
+            pieces = [body[at : at + size] for at in range(0, len(body), size or 1)] or [b""]
+            head = frame(HEADERS, END_HEADERS, 1, REQUEST)
+            for piece in pieces[:-1]:
+                one.receive(head + frame(DATA, 0, 1, piece))
+                head = b""
+            one.receive(head + frame(DATA, END_STREAM, 1, pieces[-1]))
+            one.run(3)
+            one.receive(frame(WINDOW_UPDATE, 0, 1, (100).to_bytes(4, "big")))
+            one.run(3)
+            stats = one.calls.service.stats.methods[PATH]
+            counts = (stats.started, stats.received, stats.sent, stats.handled)
+            said.append((_messages(one.connection.out), counts, len(one.connection.streams)))
+        assert said[0] == said[1]
+        assert said[0] == said[2]
+
+    def test_no_stream_is_made_for_one(
+        self, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = bench(Kind.BIDI, print, session=print, once=self.answer)
+        monkeypatch.setattr(one.connection, "open", None)
+        one.receive(WHOLE)
+        assert _messages(one.connection.out)[0] == frame_message(b"kkk")
+
+    def test_what_has_to_wait_goes_to_the_session(self, bench: Callable[..., Bench]) -> None:
+        one = bench(
+            Kind.BIDI, print, session=lambda _, ready: Echo(ready), once=lambda request: None
+        )
+        one.receive(WHOLE)
+        one.run(1)
+        stats = one.calls.service.stats.methods[PATH]
+        assert (stats.started, stats.received, stats.sent, stats.handled[0]) == (1, 1, 1, 1)
+
+    def test_a_stream_whose_client_may_say_more_is_its_session_s(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        one = bench(Kind.BIDI, print, session=lambda _, ready: Echo(ready), once=print)
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")))
+        one.run(1)
+        assert one.calls.service.stats.methods[PATH].sent == 1
+        assert len(one.connection.streams) == 1
+
+    def test_only_the_first_of_a_turn_does_not_wait_for_it(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        made: list[Echo] = []
+
+        class Roomy(Echo):
+            room = 1000
+
+        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+            made.append(Roomy(on_ready))
+            return made[-1]
+
+        one = bench(Kind.BIDI, print, session=session)
+        one.ask()
+        one.receive(frame(DATA, 0, 1, frame_message(b"")) * 100)
+        assert made[0].answers == 1
+        one.run(1)
+        stats = one.calls.service.stats.methods[PATH]
+        assert 1 < stats.received <= 1 + 32
+        one.run(10)
+        assert stats.received == stats.sent == 100
+
+    def test_a_stream_whose_client_takes_nothing_has_to_wait(
+        self, bench: Callable[..., Bench]
+    ) -> None:
+        one = bench(Kind.BIDI, print, session=lambda _, ready: Echo(ready))
+        one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))
+        one.ask()
+        for _ in range(10):
+            one.receive(frame(DATA, 0, 1, frame_message(b"")))
+            one.run(1)
+        stats = one.calls.service.stats.methods[PATH]
+        assert stats.received == 1
+        one.receive(frame(WINDOW_UPDATE, 0, 1, (100).to_bytes(4, "big")))
+        one.run(20)
+        assert stats.received == stats.sent == 10
+
+
+def _messages(out: list[bytes | memoryview]) -> tuple[bytes, list[bytes]]:
+    """The DATA in what is sent, and all else but what gives window back."""
+    sent, at, data, others = b"".join(out), 0, b"", []
+    while at < len(sent):
+        size = int.from_bytes(sent[at : at + 3], "big")
+        kind, whole = sent[at + 3], sent[at : at + 9 + size]
+        if kind == DATA:
+            data += whole[9:]
+        elif kind != WINDOW_UPDATE:
+            others.append(whole)
+        at += 9 + size
+    return data, others
 
 
 class TestGzip:

@@ -12,7 +12,6 @@ from kvstore.server import convert
 from kvstore.server.header import Headers
 from kvstore.server.method import Call, Kind, Method
 from kvstore.server.services.served import ServedStore
-from kvstore.types import Lease
 
 __all__ = ["KeepAliveSession", "LeaseService"]
 
@@ -38,6 +37,7 @@ class LeaseService:
                 rpc.LeaseKeepAliveResponse,
                 self.keep_alive,
                 session=self.session,
+                once=self.keep_alive_once,
             ),
             Method(
                 path + "TimeToLive",
@@ -72,15 +72,21 @@ class LeaseService:
         async for request in requests:
             revision = self._store.revision
             lease = await self._store.lease_keep_alive(request.ID)
-            yield self.kept_alive(revision, lease)
+            yield self.kept_alive(revision, lease.id, lease.ttl_s)
 
-    def kept_alive(self, revision: int, lease: Lease) -> bytes:
+    def kept_alive(self, revision: int, lease_id: int, ttl_s: int) -> bytes:
         header = self._headers.encoded(revision)
-        return header + convert.number(2, lease.id) + convert.number(3, lease.ttl_s)
+        return header + convert.number(2, lease_id) + convert.number(3, ttl_s)
+
+    def keep_alive_once(self, request: rpc_pb2.LeaseKeepAliveRequest) -> bytes | None:
+        """The one answer of `keep_alive`, unless it has to wait."""
+        store, lease_id = self._store, request.ID
+        revision, ttl_s = store.revision, store.lease_keep_alive_now(lease_id)
+        return self.kept_alive(revision, lease_id, ttl_s) if ttl_s else None
 
     def session(self, call: Call, on_ready: Callable[[], None]) -> KeepAliveSession:
         """`keep_alive` without a task, for leases that need not be waited for."""
-        return KeepAliveSession(self._store, self.kept_alive, on_ready)
+        return KeepAliveSession(self._store, self, on_ready)
 
     async def time_to_live(
         self, request: rpc_pb2.LeaseTimeToLiveRequest, call: Call
@@ -113,10 +119,10 @@ class KeepAliveSession:
 
     __slots__ = (
         "_answers",
-        "_encode",
         "_error",
         "_has_ended",
         "_on_ready",
+        "_service",
         "_slow",
         "_store",
         "_task",
@@ -125,10 +131,10 @@ class KeepAliveSession:
     def __init__(
         self,
         store: ServedStore,
-        encode: Callable[[int, Lease], bytes],
+        service: LeaseService,
         on_ready: Callable[[], None],
     ) -> None:
-        self._store, self._encode, self._on_ready = store, encode, on_ready
+        self._store, self._service, self._on_ready = store, service, on_ready
         self._answers: deque[bytes] = deque()
         self._slow: deque[int] | None = None
         """Ids that the task is about; None while there is no task."""
@@ -137,17 +143,15 @@ class KeepAliveSession:
         self._has_ended = False
 
     def receive(self, request: rpc_pb2.LeaseKeepAliveRequest) -> None:
-        lease_id = request.ID
         if self._slow is None:
-            revision = self._store.revision
-            lease = self._store.lease_keep_alive_now(lease_id)
-            if lease is not None:
-                self._answers.append(self._encode(revision, lease))
+            answer = self._service.keep_alive_once(request)
+            if answer is not None:
+                self._answers.append(answer)
                 self._on_ready()
                 return
             self._slow = deque()
             self._task = asyncio.get_running_loop().create_task(self._wait(self._slow))
-        self._slow.append(lease_id)
+        self._slow.append(request.ID)
 
     async def _wait(self, slow: deque[int]) -> None:
         try:
@@ -155,7 +159,7 @@ class KeepAliveSession:
                 revision = self._store.revision
                 lease = await self._store.lease_keep_alive(slow[0])
                 slow.popleft()
-                self._answers.append(self._encode(revision, lease))
+                self._answers.append(self._service.kept_alive(revision, lease.id, lease.ttl_s))
                 self._on_ready()
             self._slow = self._task = None
         except Exception as error:

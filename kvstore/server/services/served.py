@@ -10,7 +10,6 @@ from kvstore import limits
 from kvstore.store.interface import AsyncStoreProtocol, Waiter
 from kvstore.types import (
     KeyValue,
-    Lease,
     RangeOp,
     RangeResult,
     StoreStatus,
@@ -96,8 +95,8 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """
         ...
 
-    def lease_keep_alive_now(self, lease_id: int) -> Lease | None:
-        """As `lease_keep_alive`, at once; None when that has to wait."""
+    def lease_keep_alive_now(self, lease_id: int) -> int:
+        """As `lease_keep_alive`, at once: the TTL in seconds, or 0 when that has to wait."""
         ...
 
     def status(self) -> StoreStatus: ...

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
@@ -98,15 +99,21 @@ class Calls:
             assert head.stats is not None
             assert head.handler is not None
         if len(body) < PREFIX_BYTES:
-            self._stream_of(stream_id, head).data(body, is_end=True)
+            self._on_stream(stream_id, head, body)
             return
         flag, size = prefix_of(body)
-        if flag or size != len(body) - PREFIX_BYTES or size > self.service.max_message_bytes:
-            self._stream_of(stream_id, head).data(body, is_end=True)
+        if (
+            flag
+            or size != len(body) - PREFIX_BYTES
+            or size > self.service.max_message_bytes
+            or self.backlog.is_waiting
+            or connection.room_bytes <= 0
+        ):
+            self._on_stream(stream_id, head, body)
             return
         message = body[PREFIX_BYTES:]
-        if self.backlog.is_waiting or connection.room_bytes <= 0:
-            self._stream_of(stream_id, head).begin((0, message))
+        if head.once is not None:
+            self._once(stream_id, head, body, message)
             return
         stats = head.stats
         stats.started += 1
@@ -300,12 +307,28 @@ class Calls:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _stream_of(self, stream_id: int, head: CallHead) -> UnaryCall:
-        if head.stats is not None:
-            head.stats.started += 1
-        return UnaryCall(
-            self, self.connection.open(stream_id, head), head, self.service.loop.time()
-        )
+    def _on_stream(self, stream_id: int, head: CallHead, body: bytes) -> None:
+        """A whole request that cannot be answered as one."""
+        stream = self.connection.open(stream_id, head)
+        self.begin(stream, head)
+        self.data(stream, body, is_end=True)
+
+    def _once(self, stream_id: int, head: CallHead, body: bytes, message: bytes) -> None:
+        stats, answer = head.stats, None
+        assert stats is not None
+        assert head.once is not None
+        began = 0.0 if stats.seconds is None else self.service.loop.time()
+        with suppress(Exception):  # it is raised again on the stream, which can tell it
+            answer = head.once(parse(head, message, is_stream=True))
+        if answer is None:
+            self._on_stream(stream_id, head, body)
+            return
+        stats.started += 1
+        stats.received += 1
+        stats.handled[0] += 1
+        if stats.seconds is not None:
+            stats.seconds.observe(self.service.loop.time() - began)
+        self._answer(stream_id, head, answer)
 
     def _answer(self, stream_id: int, head: CallHead, answer: bytes) -> None:
         connection = self.connection

@@ -25,6 +25,7 @@ PREFIX_BYTES: Final = 5
 prefix_of: Final = Struct(">BI").unpack_from
 """(compressed flag, length)."""
 pack_prefix: Final = Struct(">BI").pack
+_NOTHING: Final = bytearray()
 _GZIP: Final = 16 + zlib.MAX_WBITS
 LARGEST_ZIPPED_BYTES: Final = 64 * 1024
 """A larger message is sent as it is, which every client has to take: packing it takes longer than
@@ -41,7 +42,7 @@ class MessageReader:
 
     def __init__(self, max_bytes: int, *, is_gzip: bool) -> None:
         self._max_bytes, self._is_gzip = max_bytes, is_gzip
-        self._buffer = bytearray()
+        self._buffer = _NOTHING
         self._at = 0
         self.left = 0
         """Bytes that came and are in no message yet."""
@@ -59,11 +60,21 @@ class MessageReader:
         """What grpc-go says of a stream that ends here, before a message does."""
         return "unexpected EOF" if self.left > PREFIX_BYTES else "EOF"
 
+    def only(self, data: bytes) -> bytes | None:
+        """The message that `data` is, when it is one and nothing came before it; else `feed` it."""
+        size = len(data) - PREFIX_BYTES
+        if self.left or not 0 <= size <= self._max_bytes or prefix_of(data) != (0, size):
+            return None
+        return data[PREFIX_BYTES:]
+
     def feed(self, data: bytes) -> None:
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += data
+        if not self.left:
+            self._buffer = bytearray(data)
+        else:
+            if self._at:
+                del self._buffer[: self._at]
+            self._buffer += data
+        self._at = 0
         self.left += len(data)
 
     def take(self) -> tuple[int, bytes] | None:
@@ -82,12 +93,9 @@ class MessageReader:
         begin = at + PREFIX_BYTES
         end = begin + size
         message = bytes(buffer[begin:end])
-        self.left = left = left - PREFIX_BYTES - size
-        if left:
-            self._at = end
-        else:
-            buffer.clear()
-            self._at = 0
+        self.left, self._at = left - PREFIX_BYTES - size, end
+        if not self.left:
+            self._buffer = _NOTHING
         return flag, message
 
     def plain(self, flag: int, message: bytes) -> bytes:

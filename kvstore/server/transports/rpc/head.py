@@ -56,6 +56,7 @@ class CallHead:
         "is_whole",
         "kept_bytes",
         "method",
+        "once",
         "parse",
         "refusal",
         "shortcut",
@@ -81,6 +82,7 @@ class CallHead:
         self.parse: Callable[[bytes], Message] | None = None
         self.handler: Callable[[Any, Call], Any] | None = None
         self.shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
+        self.once: Callable[[Any], bytes | None] | None = None
 
     def with_timeout(self, text: str) -> CallHead:
         """The same with a `grpc-timeout`."""
@@ -114,8 +116,9 @@ def understand(fields: Fields, methods: MethodTable, stats: CallStats, peer: str
         return head
     head.method, head.stats = method, stats.methods[path]
     head.parse, head.handler = parser(method.request), method.handler
-    head.shortcut, head.is_read = method.shortcut, method.is_read
-    head.is_whole = method.kind is Kind.UNARY and not head.is_gzip
+    head.shortcut, head.once, head.is_read = method.shortcut, method.once, method.is_read
+    is_short = method.kind is Kind.UNARY or method.once is not None
+    head.is_whole = is_short and not head.is_gzip
     head.is_plain = not head.is_gzip and head.content_type == b"application/grpc"
     return head
 

@@ -177,26 +177,48 @@ class SessionCall(_StreamingCall):
     and are not credited back: a window's worth at most.
     """
 
-    __slots__ = ("_is_ready", "_session")
+    __slots__ = ("_is_ready", "_session", "_work")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
         assert head.method is not None
         assert head.method.session is not None
         self._is_ready = False
+        self._work = 0
+        """What was done outside of its turns."""
         self._session = head.method.session(head.call, self._on_ready)
 
     def data(self, data: bytes, *, is_end: bool) -> None:
         """The end of what the client says is not the end of the stream."""
         if self.is_done:
             return
+        self._is_all = is_end
+        if not self._is_ready and not self.stream.queue:  # else others are before it
+            message = self._reader.only(data)
+            connection, session = self._calls.connection, self._session
+            if message is not None and session.room > 0 and connection.room_bytes > 0:
+                self._receive(message)
+                connection.credit(self.stream, len(data))
+                return
         self._reader.feed(data)
         self._owed += len(data)
-        self._is_all = is_end
         if self._is_ready:  # before it had its turn
             self._has_kept = True
             self._calls.hoard.keep(self.stream, self._reader.left, 0)
         self._on_ready()
+
+    def _receive(self, message: bytes) -> None:
+        """The one request that there is, without the way through the reader."""
+        head = self._head
+        assert head.stats is not None
+        head.stats.received += 1
+        self._work = _REQUEST_WORK
+        try:
+            self._session.receive(parse(head, message, is_stream=True))
+        except Exception as error:
+            self._end(status_for(head, error))
+        else:
+            self._on_ready()
 
     def pump(self) -> int:
         """Give the session what has come, and send what it has as long as it leaves at once.
@@ -209,7 +231,9 @@ class SessionCall(_StreamingCall):
                 self._give_back()  # not yet, but it counts
             return 0  # `writable` comes back to it
         # What comes up while it is ready is pulled below.
-        work = self._feed() if self._owed or self._is_all else 0
+        work, self._work = self._work, 0
+        if self._owed or self._is_all:
+            work += self._feed()
         self._is_ready = False
         if self.is_done or not self._calls.backlog.may_pull(self):
             return work
