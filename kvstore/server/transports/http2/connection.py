@@ -580,8 +580,7 @@ class Connection(Sending, Generic[H]):
     def open(self, stream_id: int, head: H, *, is_remote_closed: bool = True) -> Stream:
         """The Stream of a request that `sink.whole` was given, for an answer that comes later."""
         limits = self._limits
-        # Of what remembering a head takes, a stream has the part that its handler sees.
-        open_bytes = limits.stream_bytes + 3 * head.kept_bytes // 4
+        open_bytes = limits.stream_bytes + head.kept_bytes
         self.open_bytes += open_bytes
         self.streams[stream_id] = stream = Stream(
             stream_id, self.initial_window, limits.stream_window_bytes, is_remote_closed, open_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEADLINE_EXCEEDED", "UnaryCall"]
 
+_OK: Final = int(Code.OK)
+"""The enum itself would have to be made an index of each time."""
 DEADLINE_EXCEEDED = Status(Code.DEADLINE_EXCEEDED, "context deadline exceeded", 504)
 
 
@@ -164,7 +166,7 @@ class UnaryCall:
         if self.is_done:
             return
         if type(response) is bytes:  # as `_succeed`, which is a call for each put
-            self._count(Code.OK)
+            self._count(_OK)
             self._calls.respond(self.stream, self._head, response)
         elif response is not None:
             self._succeed(response)
@@ -174,7 +176,7 @@ class UnaryCall:
         self._calls.wake()
 
     def _succeed(self, response: Response) -> None:
-        self._count(Code.OK)
+        self._count(_OK)
         if type(response) is bytes:
             self._calls.respond(self.stream, self._head, response)
         elif type(response) is EncodedParts:
@@ -212,7 +214,7 @@ class UnaryCall:
         if self._task is not None:
             self._task.cancel()
 
-    def _count(self, code: Code) -> None:
+    def _count(self, code: int) -> None:
         self.is_done, self._request = True, None
         if self._reader is not None:
             self._calls.hoard.remove(self.stream)
