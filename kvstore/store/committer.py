@@ -203,7 +203,7 @@ class Committer:
         if self._outcomes:
             self._on_commit(*self._outcomes[0])
             self._outcomes.popleft()
-        try:  # noqa: SIM105  # the context takes as long as a hundred bytecodes, for each commit
+        try:  # noqa: SIM105  # a context would be one more object for each commit
             os.read(self._done, 1)
         except BlockingIOError:
             pass
