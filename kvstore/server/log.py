@@ -33,6 +33,9 @@ LOGGER_NAME: Final = "kvstore"
 """Every logger of this package is below this one."""
 _LOOP_LOGGER_NAME: Final = "asyncio"
 """Where the loop tells what nobody caught, with the words of clients in it."""
+_LOST_WRITES: Final = ("socket.send() raised exception.", "SSL connection is closed")
+"""What asyncio says of each write behind the fifth to a connection that is lost, without naming it.
+Under TLS nobody above can see that it is: a client that asks much and goes would fill the log."""
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -104,6 +107,7 @@ def set_up_logging(
         if name not in handlers:
             handlers[name] = _open(name)
             handlers[name].setFormatter(formatter)
+            handlers[name].addFilter(_is_worth_telling)
     for name in (LOGGER_NAME, _LOOP_LOGGER_NAME):
         logger = logging.getLogger(name)
         for old in logger.handlers[:]:
@@ -114,6 +118,10 @@ def set_up_logging(
         logger.setLevel(max(_LEVELS[level], logging.WARNING if name != LOGGER_NAME else 0))
         logger.propagate = False
     return logging.getLogger(LOGGER_NAME)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    return record.msg not in _LOST_WRITES
 
 
 def _open(name: str) -> logging.Handler:

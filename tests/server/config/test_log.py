@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -112,6 +114,26 @@ class TestWordsOfClients:
         logging.getLogger("asyncio").error("never retrieved: %s", self.FORGED)
         (line,) = capsys.readouterr().err.splitlines()
         assert "error" in line.lower()
+
+
+class TestLostConnections:
+    def test_what_is_written_to_one_is_not_told_line_by_line(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A client that asks for a hundred answers over TLS and goes brought a line for each."""
+        set_up_logging()
+
+        async def write_in_vain() -> None:
+            ours, theirs = socket.socketpair()
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                asyncio.Protocol, ours
+            )
+            theirs.close()
+            for _ in range(20):
+                transport.write(b"x")
+
+        asyncio.run(write_in_vain())
+        assert capsys.readouterr().err == ""
 
 
 class TestLevels:
