@@ -88,7 +88,7 @@ def bench(argv: Sequence[str]) -> int:
     except SystemExit as asked:
         return int(asked.code or 0)
     try:
-        outcome = _bench(arguments, ["kvstore", "bench", *argv])
+        outcome = _bench(arguments)
     except Interrupted as error:
         report(error)
         return INTERRUPTED
@@ -102,21 +102,22 @@ def bench(argv: Sequence[str]) -> int:
         report(describe(error))
         return 1
     say(_text(outcome, arguments), end="")
+    if not _has_report(outcome, arguments.report, ["kvstore", "bench", *argv]):
+        return 1
     results = [outcome.one, outcome.other] if isinstance(outcome, Comparison) else [outcome]
     if any(each.interrupted for each in results):
         return INTERRUPTED
     return 1 if any(each.error_count for each in results) else 0
 
 
-def _bench(arguments: argparse.Namespace, command: Sequence[str]) -> Result | Comparison:
+def _bench(arguments: argparse.Namespace) -> Result | Comparison:
     workload = WORKLOADS[arguments.workload]
     options = _options(arguments, workload)
     if arguments.target_leader:
         complain("note: --target-leader is ignored, the endpoints given are used")
     progress = ProgressLine()
-    outcome: Result | Comparison
     if arguments.compare:
-        outcome = compare_endpoints(
+        return compare_endpoints(
             workload.name,
             arguments.endpoints,
             arguments.compare,
@@ -124,12 +125,23 @@ def _bench(arguments: argparse.Namespace, command: Sequence[str]) -> Result | Co
             rounds=arguments.rounds,
             progress=progress,
         )
-    else:
-        outcome = run_workload(workload.name, arguments.endpoints, options, progress=progress)
-    if arguments.report:
-        text = page(outcome, shlex.join(_without_password(command)))
-        Path(arguments.report).write_text(text, encoding="utf-8")
-    return outcome
+    return run_workload(workload.name, arguments.endpoints, options, progress=progress)
+
+
+def _has_report(outcome: Result | Comparison, path: str, command: Sequence[str]) -> bool:
+    """Write the page at `path`, if one is wanted; False when it cannot be, which is told.
+
+    It comes after the text: what a long run measured is not lost with a mistyped path.
+    """
+    if not path:
+        return True
+    text = page(outcome, shlex.join(_without_password(command)))
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        report(f"the page is not written: {path}: {error.strerror or error}")
+        return False
+    return True
 
 
 def _text(outcome: Result | Comparison, arguments: argparse.Namespace) -> str:

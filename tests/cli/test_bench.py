@@ -140,6 +140,22 @@ class TestRun:
         assert "kvstore bench put --endpoints" in text
         assert "secret" not in text
 
+    @pytest.mark.parametrize("place", ["/dev/full", "nowhere/page.html"])
+    def test_a_page_that_cannot_be_written_costs_nothing_else(
+        self,
+        place: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with serving(ok) as server:
+            argv = ["bench", "put", "--endpoints", server.target, "--total", "9"]
+            assert main([*argv, "--report", place]) == 1
+        out, err = capsys.readouterr()
+        assert "Requests/sec:" in out
+        assert err.startswith(f"kvstore: the page is not written: {place}: No ")
+
     def test_calls_that_fail_are_told_and_fail_the_command(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
