@@ -6,7 +6,7 @@ server/embed/etcd.go (schemes).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kvstore.server.config.model import TlsConfig
@@ -88,7 +88,7 @@ def check_schemes(urls: Iterable[Url], tls: TlsConfig, *, transport: str) -> lis
     Raises ConfigError for a secure URL without certificates, or where `transport` has no TLS.
     Whether the files are good is seen when they are loaded (`kvstore.server.tls`).
     """
-    warnings = []
+    urls, warnings = list(urls), []
     if tls.auto_tls and not _has_no_files(tls):
         warnings.append("ignoring --auto-tls since certs given")
     for url in urls:
@@ -105,7 +105,23 @@ def check_schemes(urls: Iterable[Url], tls: TlsConfig, *, transport: str) -> lis
             warnings.append(
                 f"the scheme of client url {url} is plain: --client-cert-auth is ignored"
             )
+    if not any(url.is_secure for url in urls):
+        warnings += [
+            f"--{flag} is ignored: no URL to listen on is https or unixs" for flag in _unused(tls)
+        ]
     return warnings
+
+
+def _unused(tls: TlsConfig) -> Iterator[str]:
+    """What would protect a secure URL, beside what is told of each plain one."""
+    for flag, is_given in (
+        ("trusted-ca-file", tls.trusted_ca_file),
+        ("client-crl-file", tls.client_crl_file),
+        ("client-cert-allowed-hostname", tls.client_cert_allowed_hostnames),
+        ("auto-tls", tls.auto_tls and _has_no_files(tls)),
+    ):
+        if is_given:
+            yield flag
 
 
 def _check_certificates(url: Url, tls: TlsConfig) -> None:

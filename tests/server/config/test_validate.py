@@ -205,6 +205,22 @@ class TestTls:
         assert (config.tls.cert_file, config.tls.key_file) == ("c", "k")
         assert len(config.warnings) == 2
 
+    @pytest.mark.parametrize(
+        "flag",
+        [
+            "--trusted-ca-file=c",
+            "--client-crl-file=c",
+            "--client-cert-allowed-hostname=c",
+            "--auto-tls",
+        ],
+    )
+    def test_what_protects_no_url_is_warned_about(self, flag: str) -> None:
+        ignored = f"{flag.partition('=')[0]} is ignored: no URL to listen on is https or unixs"
+        assert parse_config([*LISTEN, flag]).warnings == (ignored,)
+        url = "https://127.0.0.1:0"
+        urls = [f"--listen-client-urls={url}", f"--advertise-client-urls={url}"]
+        assert parse_config([*urls, "--auto-tls", flag]).warnings == ()
+
     def test_contradictions(self) -> None:
         assert refuse("--tls-min-version=TLS1.1") == 'unexpected TLS version "TLS1.1"'
         assert "is greater than max version" in refuse(
