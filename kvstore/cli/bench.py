@@ -247,6 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         arguments = "".join(f" [{each.name.upper()}]" for each in workload.arguments)
         command = commands.add_parser(
             workload.name,
+            prog=f"kvstore bench {workload.name}",
             usage=f"kvstore bench {workload.name}{arguments} [FLAG...]",
             description=workload.description or workload.summary,
             allow_abbrev=False,

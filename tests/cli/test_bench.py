@@ -51,6 +51,14 @@ class TestUsage:
         assert out == ""
         assert err
 
+    @pytest.mark.parametrize("workload", WORKLOADS)
+    def test_a_value_without_sense_is_told_after_the_command(
+        self, workload: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["bench", workload, "--clients", "many"]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(f"kvstore bench {workload}: error: argument --clients: ")
+
     @pytest.mark.parametrize("workload", [None, *WORKLOADS])
     def test_help_names_what_there_is(
         self, workload: str | None, capsys: pytest.CaptureFixture[str]
