@@ -197,6 +197,12 @@ class TestAnswers:
         assert (end.kind, end.ends) == (HEADERS, True)
         assert case.fields(end) == {"grpc-trailer-content-type": "application/grpc"}
 
+    def test_none_come_when_none_are_announced(self, case: Case) -> None:
+        """A client that takes them would be given a frame with none in it."""
+        case.ask(1, "/kept", end=END_STREAM)
+        case.site.handlers[0].answer.reply(200, (), b"x", trailed=True)
+        assert [frame.kind for frame in case.sent()] == [HEADERS, DATA, DATA]
+
     def test_fields_that_no_frame_holds_are_an_answer_of_their_own(self, case: Case) -> None:
         case.ask(1, f"/moved?{'x' * 10_000}", end=END_STREAM)
         assert case.fields(case.sent()[0])[":status"] == "414"

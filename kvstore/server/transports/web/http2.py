@@ -298,4 +298,4 @@ class WebCall:
 def _trailers(fields: Fields) -> bytes:
     """What the field `Trailer` announces; the only one there is says the protocol."""
     named = [value.lower().encode() for name, value in fields if name == "Trailer"]
-    return encode_fields([(name, _GRPC) for name in named])
+    return encode_fields([(name, _GRPC) for name in named]) if named else _NO_TRAILERS
