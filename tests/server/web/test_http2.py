@@ -239,6 +239,18 @@ class TestAnswers:
         (reset,) = case.sent()
         assert reset.kind == RST_STREAM
 
+    def test_a_name_of_a_user_before_the_host_is_reset(self, case: Case) -> None:
+        """As in a field `Host` of HTTP/1.1, and by etcd."""
+        fields = [
+            (b":method", b"GET"),
+            (b":scheme", b"https"),
+            (b":path", b"/now"),
+            (b":authority", b"user@host"),
+        ]
+        case.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, encode_fields(fields)))
+        (reset,) = case.sent()
+        assert reset.kind == RST_STREAM
+
     def test_a_timeout_reaches_the_site(self, case: Case) -> None:
         for stream_id, text in ((1, b"1S"), (3, b"2S")):
             case.ask(stream_id, "/kept", (b"grpc-timeout", text), end=0)

@@ -85,14 +85,16 @@ class WebHead:
         shown = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         pseudo = dict(field for field in shown if field[0][:1] == ":")
         method, path = pseudo[":method"], pseudo[":path"]
+        authority = pseudo.get(":authority", "")
         # An absolute path, or `*`; a CONNECT has none.
         is_path = path == "*" or (path[:1] == "/" and method != "CONNECT")
         target = parse_target(method, path) if is_path else None
-        if target is None or pseudo[":scheme"] not in ("http", "https"):
+        is_known = pseudo[":scheme"] in ("http", "https")
+        if target is None or not is_known or "@" in authority:  # RFC 9113, section 8.3.1
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "the target of the request is malformed")
         others = [field for field in shown if field[0][:1] != ":"]
         request = Request(method, path, target, others)
-        request.host = pseudo.get(":authority") or request.host
+        request.host = authority or request.host
         request.peer, request.is_secure = peer, True
         return cls(request)
 
