@@ -32,10 +32,13 @@ def to_bytes(text: bytes | str) -> bytes:
     """
     if type(text) is bytes:
         return text
-    if isinstance(text, str):
+    if type(text) is str:
         return text.encode()
+    # A subclass may compare, encode and convert itself as it likes: it is not asked.
+    if isinstance(text, str):
+        return str.encode(text)
     if isinstance(text, bytes):
-        return bytes(text)  # of a subclass, which may compare as it likes
+        return bytes(memoryview(text))
     raise TypeError(f"a key or a value is bytes or str, not {type(text).__name__}")
 
 

@@ -221,9 +221,19 @@ class Whole:
 
 
 class Text(bytes):
-    """A kind of bytes that compares as it likes."""
+    """A kind of bytes that compares, and becomes bytes, as it likes."""
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __bytes__(self) -> bytes:
+        return Text(b"another")
+
+
+class Encoded(str):
+    """A kind of str that is encoded as it likes."""
+
+    def encode(self, *args: Any) -> Any:
+        return "no bytes"
 
 
 class TestTaken:
@@ -239,6 +249,12 @@ class TestTaken:
         db.put(Text(b"k"), Text(b"v"))
         assert type(db.get("k").key) is bytes
         assert db.get(Text(b"k")).value == b"v"
+
+    def test_a_kind_of_str_becomes_bytes(self, db: Any) -> None:
+        db.put(Encoded("k"), Encoded("v"))
+        assert type(db.get("k").key) is bytes
+        assert db.get(Encoded("k")).value == b"v"
+        db.put("l", "v")
 
     def test_a_path_is_text_bytes_or_a_path(self, open_db: Any, tmp_path: Path) -> None:
         for path in (tmp_path / "a", str(tmp_path / "b"), bytes(tmp_path / "c")):
