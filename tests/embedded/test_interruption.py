@@ -293,6 +293,7 @@ def test_a_storm_of_signals(tmp_path: Path, durability: str) -> None:
 
 CTRL_C = """
 import os, signal, sys, threading, kvstore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored behind nohup and "&"
 with kvstore.open(sys.argv[1]) as db:
     for tried in range(20):
         n = 0
