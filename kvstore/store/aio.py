@@ -101,6 +101,7 @@ class LoopStore:
             None if backend.is_fast else Committer(backend, self._loop, self._on_commit)
         )
         self._is_committing = self._flush_is_due = self._work_is_due = False
+        self._working: asyncio.Handle | None = None
         self._guard: asyncio.TimerHandle | None = None
         self._guards_until = 0.0
         self._refusing: Outcome | None = None  # why all that waits was, until it is told
@@ -377,7 +378,7 @@ class LoopStore:
     def _work_soon(self) -> None:
         if not self._work_is_due:
             self._stand_guard()
-            self._loop.call_soon(self._work)
+            self._working = self._loop.call_soon(self._work)
             self._work_is_due = True
 
     def _work(self) -> None:
@@ -482,7 +483,10 @@ class LoopStore:
             self._flush()
         if self._work_is_due or self._engine.hub.has_work:
             self._stand_guard()
-            self._work()
+            if self._working is not None:
+                self._working.cancel()  # mostly it was not lost: two would do two pieces a turn
+            self._working = self._loop.call_soon(self._work)
+            self._work_is_due = True
 
     def _flush(self) -> None:
         self._flush_is_due = False

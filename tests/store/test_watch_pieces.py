@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from kvstore.backend import open_backend
+from kvstore.core.watch.hub import Hub
 from kvstore.keys import KeyRange
 from kvstore.store.aio import LoopStore
 from kvstore.store.threads import ThreadStore
@@ -65,6 +66,35 @@ class TestLoopStore:
                 await asyncio.sleep(0)
                 turns += 1
             assert turns >= WATCHERS - 3
+            await store.close()
+
+        asyncio.run(asyncio.wait_for(test(), 30))
+
+    def test_a_turn_is_one_piece_however_often_somebody_looked_after_it(self) -> None:
+        """The timer that does is due every 0.1 s; each time every turn had one piece more."""
+
+        async def test() -> None:
+            store = await LoopStore.open(open_backend(":memory:"))
+            stream = store.watch_stream()
+            for _ in range(WATCHERS):
+                stream.create(WatchCreate(A))
+            pieces = 0
+
+            def work(hub: Hub) -> None:
+                nonlocal pieces
+                pieces += 1
+                one_piece(hub)
+
+            one_piece = Hub.work
+            with patch.object(Hub, "work", work):
+                await store.txn(PUT)
+                assert store._engine.hub.has_work
+                for _ in range(3):
+                    store._look_after()
+                assert store._engine.hub.has_work
+                before = pieces
+                await asyncio.sleep(0)
+                assert pieces == before + 1
             await store.close()
 
         asyncio.run(asyncio.wait_for(test(), 30))
