@@ -251,19 +251,20 @@ def _read_journal(directory: Path, found: Remains) -> None:
 def _read_segment(directory: Path, name: str, found: Remains) -> tuple[str, int]:
     """(what is wrong with the file or "", the sequence of its last commit or 0)."""
     try:
-        raw = _read(directory / name)
-    except OSError as error:
-        found.notes.append(f"{name} cannot be read: {error.strerror}")
+        head, raw, size = _read(directory / name)
+    except (OSError, MemoryError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "there is not enough memory"
+        found.notes.append(f"{name} cannot be read: {reason}")
         return f"{name} cannot be read", 0
-    head, wrong, last = _head_of(raw), "", 0
+    wrong, last = "", 0
     if head is None:
         wrong = f"the head of {name} is damaged"
-        head = _Head(None, raw[FIRST_ENTRY : FIRST_ENTRY + _SALT_BYTES], len(raw), 0)
+        head = _Head(None, raw[FIRST_ENTRY : FIRST_ENTRY + _SALT_BYTES], size, 0)
     elif found.mark is not None and head.journal_id != found.mark.journal_id:
         found.notes.append(f"{name} belongs to another store and was left out")
         return f"{name} belongs to another store", 0
-    elif head.size_bytes != len(raw):
-        wrong = f"{name} has {len(raw)} bytes, not {head.size_bytes}"
+    elif head.size_bytes != size:
+        wrong = f"{name} has {size} bytes, not {head.size_bytes}"
     found.newest = max(found.newest, head.after)
     if head.salt.strip(b"\0"):
         for entry in _entries(raw, head.salt):
@@ -306,23 +307,31 @@ class _Head(NamedTuple):
     """The sequence of a commit that was durable when the head was written."""
 
 
-def _head_of(raw: bytes) -> _Head | None:
-    """Of a segment of any format and size; None when it is damaged."""
+def _head_of(raw: bytes, size_bytes: int) -> _Head | None:
+    """From the beginning of a segment of any format; None when it is damaged."""
     fields = _FIELDS_BYTES.get(raw[:8], len(raw))
     if len(raw) < fields + 4 or zlib.crc32(raw[:fields]) != int.from_bytes(
         raw[fields : fields + 4], "little"
     ):
         return None
     if fields <= 40:  # format 2 says neither
-        return _Head(raw[8:24], raw[32:40], len(raw), 0)
+        return _Head(raw[8:24], raw[32:40], size_bytes, 0)
     size, after = (int.from_bytes(raw[at : at + 8], "little") for at in (40, 48))
     return _Head(raw[8:24], raw[32:40], size, after)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[_Head | None, bytes, int]:
+    """The head of a segment, the file as far as that says, and its size.
+
+    Raises OSError; MemoryError when it has no head that says how long it was.
+    """
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(file, "rb") as opened:
-        return opened.read()
+        size = os.fstat(file).st_size
+        start = opened.read(FIRST_ENTRY)
+        head = _head_of(start, size)
+        most = size if head is None else min(head.size_bytes, size)
+        return head, start + opened.read(max(most - len(start), 0)), size
 
 
 def _entries(raw: bytes, salt: bytes) -> Iterator[Entry]:

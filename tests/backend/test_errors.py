@@ -31,7 +31,7 @@ MAKE = (
 USE = ("open spare", "pwrite spare", "rename spare", *NAMES)
 RELEASE = ("rename segment", *NAMES, "unlink spare")
 RECOVER = (
-    *("listdir directory", "open segment", "stat spare", "rename segment", *NAMES),
+    *("listdir directory", "open segment", "stat segment", "stat spare", "rename segment", *NAMES),
     "pwrite segment",
 )
 REFUSED = ("refused", "full", "refused")

@@ -26,7 +26,7 @@ from kvstore.backend.journal.segment import FIRST_ENTRY
 from kvstore.backend.journaled import JournaledBackend
 from kvstore.backend.lmdb import LmdbBackend
 from kvstore.checksum import sealed_row
-from kvstore.errors import CorruptStore, DirectoryLocked
+from kvstore.errors import CorruptStore, DirectoryLocked, OpenError
 from tests.backend.commits import commits, dump, key, states_of
 from tests.support.power_cut import FullDisk
 
@@ -554,6 +554,18 @@ class TestDamage:
         segment(copy).write_bytes(data[:size] + bytes(max(size - len(data), 0)))
         how = "is cut short" if size < len(data) else "is longer than it was made"
         self.refuse(copy, f"{how}: it has {size} bytes, its head says 131072")
+
+    def test_a_segment_that_no_memory_has_room_for_is_told(self, copy: Path) -> None:
+        """It was read before its size was looked at, which ended in a MemoryError."""
+        os.truncate(segment(copy), 1 << 42)
+        self.refuse(copy, "is longer than it was made: it has 4398046511104 bytes")
+
+    def test_a_directory_in_the_place_of_a_segment_is_named(self, copy: Path) -> None:
+        name = segment(copy)
+        name.unlink()
+        name.mkdir()
+        with pytest.raises(OpenError, match=f"Is a directory: '{name}'"):
+            opened(copy)
 
     def test_lost_commits_are_told_up_to_the_head_of_the_next_segment(self, tmp_path: Path) -> None:
         """Though it has no commit of its own."""

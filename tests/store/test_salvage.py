@@ -177,6 +177,22 @@ class TestLoss:
         content = written(made, tmp_path / "new")
         assert len(content["keys"]) == 300
 
+    def test_segments_and_spares_that_no_memory_has_room_for(self, tmp_path: Path) -> None:
+        """What the head of a segment says is read, and a file without a head is named."""
+        live = tmp_path / "live"
+        backend = JournaledBackend(live, background=False)
+        store = ThreadStore.open(backend)
+        for number in range(1500):
+            store.txn(Txn(success=(PutOp(b"k%d" % number, b"v" * 300),)))
+        shutil.copytree(live, tmp_path / "data")
+        store.close()
+        os.truncate(min((tmp_path / "data").glob("segment-*")), 1 << 42)
+        (tmp_path / "data" / "spare-000000000099").touch()
+        os.truncate(tmp_path / "data" / "spare-000000000099", 1 << 42)
+        made = salvage(tmp_path / "data")
+        assert (made.missing, made.keys) == ([], 1500)
+        assert "spare-000000000099 cannot be read: there is not enough memory" in made.notes
+
     def test_a_lost_end_is_vouched_for_by_a_later_segment(self, tmp_path: Path) -> None:
         live = tmp_path / "live"
         backend = JournaledBackend(live, background=False)

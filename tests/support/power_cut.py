@@ -65,8 +65,9 @@ class CutDisk(Disk):
     def names(self) -> list[str]:
         return sorted(self._names)
 
-    def read(self, name: str) -> bytes:
-        return bytes(self._contents[self._number(name)])
+    def read(self, name: str, most: int = -1) -> bytes:
+        content = self._contents[self._number(name)]
+        return bytes(content if most < 0 else content[:most])
 
     def size(self, name: str) -> int:
         return len(self._contents[self._number(name)])

@@ -13,6 +13,11 @@ OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ZEROS = bytes(1 << 20)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe in the place of a file would keep a plain open waiting for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 class Disk:
     """The files of one directory, by their names. Everything raises OSError."""
 
@@ -25,11 +30,10 @@ class Disk:
     def names(self) -> list[str]:
         return sorted(os.listdir(self.directory))
 
-    def read(self, name: str) -> bytes:
-        # A pipe in the place of a file would keep a plain open waiting for ever.
-        file = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(file, "rb") as opened:
-            return opened.read()
+    def read(self, name: str, most: int = -1) -> bytes:
+        """All of it, or `most` bytes from its beginning."""
+        with open(self._path(name), "rb", opener=_open_at_once) as opened:
+            return opened.read(most)
 
     def size(self, name: str) -> int:
         return os.stat(self._path(name)).st_size

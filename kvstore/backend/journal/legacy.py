@@ -33,16 +33,16 @@ _fields = Struct("<8s16sQ8s")
 _crc = Struct("<I")
 
 
-def _read_head(name: str, data: bytes) -> Head:
+def _read_head(name: str, data: bytes, size_bytes: int) -> Head:
     if len(data) < FIRST_ENTRY:
-        raise CorruptStore(f"{name} is cut short: it has {len(data)} bytes")
+        raise CorruptStore(f"{name} is cut short: it has {size_bytes} bytes")
     magic, journal_id, number, salt = _fields.unpack_from(data)
     crc = _crc.unpack_from(data, _fields.size)[0]
     if magic != _MAGIC or crc != zlib.crc32(data[: _fields.size]):
         raise CorruptStore(f"the head of {name} is damaged")
     if name != FORMAT_2.live_name(number):
         raise CorruptStore(f"{name} is segment {number} of a journal: the file was renamed")
-    return Head(journal_id, number, salt, len(data), NOTHING)
+    return Head(journal_id, number, salt, size_bytes, NOTHING)
 
 
 FORMAT_2 = Layout("journal-", _read_head)

@@ -91,17 +91,16 @@ def replay(disk: Disk, mark: Mark | None, layout: Layout = CURRENT) -> Replayed:
 def _check_unused(disk: Disk, numbers: list[int], layout: Layout) -> None:
     for number in numbers:
         name = layout.live_name(number)
-        data = disk.read(name)
-        if decode(memoryview(data), FIRST_ENTRY, layout.read_head(name, data).salt):
+        data, head = _read(disk, name, layout)
+        if decode(memoryview(data), FIRST_ENTRY, head.salt):
             raise CorruptStore(f"data.lmdb knows of no journal, but {name} holds commits")
 
 
 def _check_closed(disk: Disk, numbers: list[int], mark: Mark, layout: Layout) -> None:
     for number in numbers:
         name = layout.live_name(number)
-        data = disk.read(name)
         try:
-            head = layout.read_head(name, data)
+            data, head = _read(disk, name, layout)
         except CorruptStore:
             continue
         at, view = FIRST_ENTRY, memoryview(data)
@@ -114,6 +113,15 @@ def _check_closed(disk: Disk, numbers: list[int], mark: Mark, layout: Layout) ->
                     f"commit {mark.sequence}: they are of different times"
                 )
             at = entry.end
+
+
+def _read(disk: Disk, name: str, layout: Layout) -> tuple[bytes, Head]:
+    """The whole file, and its head before: a file that is longer than that says may be of any size.
+
+    Raises CorruptStore, OSError.
+    """
+    head = layout.read_head(name, disk.read(name, FIRST_ENTRY), disk.size(name))
+    return disk.read(name), head
 
 
 class _Reader:
@@ -134,8 +142,8 @@ class _Reader:
 
     def _read_segment(self, number: int) -> None:
         name, replayed, mark = self._layout.live_name(number), self._replayed, self._mark
-        raw = self._disk.read(name)
-        data, head = memoryview(raw), self._layout.read_head(name, raw)
+        raw, head = _read(self._disk, name, self._layout)
+        data = memoryview(raw)
         self._sizes[number] = len(raw)
         if head.journal_id != mark.journal_id:
             raise CorruptStore(f"{name} belongs to another store")

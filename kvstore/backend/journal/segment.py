@@ -72,8 +72,8 @@ class Layout(NamedTuple):
     """How the segments of one format are named, and how their heads are read."""
 
     prefix: str
-    read_head: Callable[[str, bytes], Head]
-    """(name, all bytes of the file) -> head; raises CorruptStore."""
+    read_head: Callable[[str, bytes, int], Head]
+    """(name, the first `FIRST_ENTRY` bytes of the file, its size) -> head; raises CorruptStore."""
 
     def live_name(self, number: int) -> str:
         return f"{self.prefix}{number:012}"
@@ -107,9 +107,9 @@ def pack_head(
     return fields + _crc.pack(zlib.crc32(fields)), salt
 
 
-def _read_head(name: str, data: bytes) -> Head:
+def _read_head(name: str, data: bytes, size_bytes: int) -> Head:
     if len(data) < FIRST_ENTRY:
-        raise CorruptStore(f"{name} is cut short: it has {len(data)} bytes")
+        raise CorruptStore(f"{name} is cut short: it has {size_bytes} bytes")
     magic, journal_id, number, salt, size, *after = _fields.unpack_from(data)
     if magic != _MAGIC or _crc.unpack_from(data, _fields.size)[0] != zlib.crc32(
         data[: _fields.size]
@@ -117,9 +117,9 @@ def _read_head(name: str, data: bytes) -> Head:
         raise CorruptStore(f"the head of {name} is damaged")
     if name != live_name(number):
         raise CorruptStore(f"{name} is segment {number} of a journal: the file was renamed")
-    if size != len(data):
-        how = "cut short" if len(data) < size else "longer than it was made"
-        raise CorruptStore(f"{name} is {how}: it has {len(data)} bytes, its head says {size}")
+    if size != size_bytes:
+        how = "cut short" if size_bytes < size else "longer than it was made"
+        raise CorruptStore(f"{name} is {how}: it has {size_bytes} bytes, its head says {size}")
     return Head(journal_id, number, salt, size, Position(*after))
 
 
