@@ -230,6 +230,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._service.stats.connections -= 1
         self._is_lost = True
+        self._transport = _GONE
         self._calls.backlog.close()
         self._abandon()
         self._on_closed(self)
@@ -385,6 +386,33 @@ class Http2Protocol(asyncio.BufferedProtocol):
         self._core.close(ErrorCode.NO_ERROR)
         self._flush()
         self._transport.abort()
+
+
+class _Gone(asyncio.Transport):
+    """In the place of a transport that is closed, for what still comes up.
+
+    That of TLS has 256 KiB, and asyncio leaves it methods of its protocol: as long as that has it,
+    too, both stay until the collector of cycles comes by.
+    """
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write(self, data: object) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+_GONE = _Gone()
 
 
 def _keep_little_in_kernel(transport: asyncio.Transport) -> None:
