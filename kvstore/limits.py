@@ -33,6 +33,8 @@ WATCH_QUEUE_BYTES: Final = 8 * 1024 * 1024
 WATCH_QUEUE_ANSWERS: Final = 1024
 """Answers (created, canceled, progress) queued on one watch stream; at the bound its requests are
 not read on, and progress that nobody asked for waits."""
+WATCHERS_BYTES: Final = 256 * 1024 * 1024
+"""Of the watchers of one connection, with their keys: a quarter of a million with short ones."""
 WATCH_TURN_WATCHERS: Final = 256
 """Watchers that are offered something before others have their turn; a quarter of them, when they
 take leave."""

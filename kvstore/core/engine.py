@@ -587,8 +587,10 @@ class Engine:
 
     # -- watching --------------------------------------------------------------------------------
 
-    def watch_stream(self, on_ready: Callable[[], None]) -> WatchStream:
-        return WatchStream(self.hub, on_ready)
+    def watch_stream(
+        self, on_ready: Callable[[], None], hold: Callable[[int], bool] | None = None
+    ) -> WatchStream:
+        return WatchStream(self.hub, on_ready, hold)
 
     def history(self, key_range: KeyRange, first: int, *, prev: bool) -> Past:
         """See kvstore.core.watch.delivery.History."""

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from google.protobuf.message import Message
 
 __all__ = [
+    "Allowance",
     "Call",
     "Deferred",
     "EncodedParts",
+    "Hold",
     "Kind",
     "Method",
     "MethodTable",
@@ -159,6 +161,30 @@ class Deferred:
         return self._response
 
 
+Hold: TypeAlias = Callable[[int], bool]
+"""Count so many bytes more as kept for a client, or less; False, and it was not done, when he has as
+many as he may."""
+
+
+class Allowance:
+    """Bytes that are kept for one client."""
+
+    __slots__ = ("_most", "bytes")
+
+    def __init__(self, most: int) -> None:
+        self._most, self.bytes = most, 0
+
+    def __repr__(self) -> str:
+        return f"Allowance({self.bytes} of {self._most} bytes)"
+
+    def hold(self, size: int) -> bool:
+        """Implements Hold."""
+        if size > 0 and self.bytes + size > self._most:
+            return False
+        self.bytes += size
+        return True
+
+
 class Session(Protocol):
     """A bidi stream that needs no task: requests are fed to it and responses pulled from it.
 
@@ -209,7 +235,7 @@ class Method(NamedTuple):
 
     `shortcut`, of some UNARY methods, answers the most frequent requests from their bytes alone; it
     returns None, having done nothing, for what the handler has to look at. `session`, of some BIDI
-    methods, makes the same stream as `handler` without a task: `(call, on_ready) -> Session`;
+    methods, makes the same stream as `handler` without a task: `(call, on_ready, hold) -> Session`;
     `once`, of some that have one, answers a stream whose client says one thing and no more, or
     returns None for what has to wait.
     `is_read`, of UNARY ones: it changes nothing, so that it may be run again instead of keeping its
@@ -222,7 +248,7 @@ class Method(NamedTuple):
     response: type[Message]
     handler: Callable[[Any, Call], Any]
     shortcut: Callable[[bytes], bytes | Deferred | None] | None = None
-    session: Callable[[Call, Callable[[], None]], Session] | None = None
+    session: Callable[[Call, Callable[[], None], Hold], Session] | None = None
     once: Callable[[Any], bytes | None] | None = None
     is_read: bool = False
 

@@ -340,10 +340,12 @@ class LoopStore:
         ready = asyncio.Event()
         return LoopWatchStream(self.watch_session(ready.set), ready)
 
-    def watch_session(self, on_ready: Callable[[], None]) -> WatchStream:
-        """As `watch_stream`, to be polled when `on_ready` is called."""
+    def watch_session(
+        self, on_ready: Callable[[], None], hold: Callable[[int], bool] | None = None
+    ) -> WatchStream:
+        """As `watch_stream`, to be polled when `on_ready` is called. `hold`: see WatchStream."""
         self._check_open()
-        stream = self._engine.watch_stream(on_ready)
+        stream = self._engine.watch_stream(on_ready, hold)
         if self._progress is None:
             self._arm_progress()
         return stream

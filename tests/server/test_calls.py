@@ -18,6 +18,7 @@ from kvstore.server.method import (
     Call,
     Deferred,
     EncodedParts,
+    Hold,
     Kind,
     Method,
     Progress,
@@ -94,7 +95,7 @@ class Echo:
 def test_a_session_is_freed_with_its_stream_and_not_by_the_collector(end: bytes) -> None:
     made: list[weakref.ref[Echo]] = []
 
-    def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+    def session(call: Call, on_ready: Callable[[], None], hold: Hold) -> Echo:
         echo = Echo(on_ready)
         made.append(weakref.ref(echo))
         return echo
@@ -326,7 +327,7 @@ class TestWhatIsNotTaken:
         assert b"small" in b"".join(one.connection.out)
 
     def test_streams_that_wait_are_kept_once_and_let_go(self, bench: Callable[..., Bench]) -> None:
-        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready, hold: Echo(on_ready))
         release = one.calls.backlog.hold(FULL_BYTES)
         for _ in range(10):
             one.ask()
@@ -383,7 +384,7 @@ class TestTurns:
         """More of them wait than a turn answers, and more come with each turn."""
         message, sessions = rpc_pb2.PutRequest, list[Echo]()
 
-        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+        def session(call: Call, on_ready: Callable[[], None], hold: Hold) -> Echo:
             sessions.append(Echo(on_ready))
             return sessions[-1]
 
@@ -429,7 +430,9 @@ class TestWhatIsSentAhead:
             async for _ in requests:  # type: ignore[attr-defined]
                 yield b""
 
-        session = None if kind is Kind.SERVER_STREAM else lambda call, on_ready: Echo(on_ready)
+        session = (
+            None if kind is Kind.SERVER_STREAM else lambda call, on_ready, hold: Echo(on_ready)
+        )
         one = bench(kind, handler, session=session if kind is Kind.BIDI else None)
         piece = frame_message(bytes(MIB))[:16_000]
         credited = 0
@@ -456,7 +459,7 @@ class TestWhatIsSentAhead:
         self, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("kvstore.server.transports.rpc.hoard.MOST_BYTES", 8 * MIB)
-        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready, hold: Echo(on_ready))
         one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))  # windows of 0
         for _ in range(40):
             one.ask()
@@ -506,7 +509,7 @@ class TestWhatIsSentAhead:
         monkeypatch.setattr("kvstore.server.transports.rpc.hoard.HOARD_BYTES", most)
         message = rpc_pb2.PutRequest
         stuck = Method(
-            PATH, Kind.BIDI, message, message, print, session=lambda call, ready: Echo(ready)
+            PATH, Kind.BIDI, message, message, print, session=lambda call, ready, hold: Echo(ready)
         )
         unary = Method("/pkg.Things/Read", Kind.UNARY, message, message, lambda *_: b"")
         one = Bench(stuck, unary)
@@ -549,7 +552,7 @@ class TestWhatIsSentAhead:
 
         made: list[Echo] = []
 
-        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+        def session(call: Call, on_ready: Callable[[], None], hold: Hold) -> Echo:
             made.append(Narrow(on_ready))
             return made[-1]
 
@@ -615,7 +618,9 @@ class TestRequestsThatComeAlone:
     ) -> None:
         said = []
         for once, size in ((self.answer, len(body)), (None, len(body)), (None, 1)):
-            one = bench(Kind.BIDI, print, session=lambda _, ready: self.Repeating(ready), once=once)
+            one = bench(
+                Kind.BIDI, print, session=lambda _, ready, hold: self.Repeating(ready), once=once
+            )
             one.receive(frame(SETTINGS, 0, 0, b"\0\4" + window.to_bytes(4, "big")))
             one.connection.out.clear()
             pieces = [body[at : at + size] for at in range(0, len(body), size or 1)] or [b""]
@@ -643,7 +648,7 @@ class TestRequestsThatComeAlone:
 
     def test_what_has_to_wait_goes_to_the_session(self, bench: Callable[..., Bench]) -> None:
         one = bench(
-            Kind.BIDI, print, session=lambda _, ready: Echo(ready), once=lambda request: None
+            Kind.BIDI, print, session=lambda _, ready, hold: Echo(ready), once=lambda request: None
         )
         one.receive(WHOLE)
         one.run(1)
@@ -653,7 +658,7 @@ class TestRequestsThatComeAlone:
     def test_a_stream_whose_client_may_say_more_is_its_session_s(
         self, bench: Callable[..., Bench]
     ) -> None:
-        one = bench(Kind.BIDI, print, session=lambda _, ready: Echo(ready), once=print)
+        one = bench(Kind.BIDI, print, session=lambda _, ready, hold: Echo(ready), once=print)
         one.ask()
         one.receive(frame(DATA, 0, 1, frame_message(b"")))
         one.run(1)
@@ -668,7 +673,7 @@ class TestRequestsThatComeAlone:
         class Roomy(Echo):
             room = 1000
 
-        def session(call: Call, on_ready: Callable[[], None]) -> Echo:
+        def session(call: Call, on_ready: Callable[[], None], hold: Hold) -> Echo:
             made.append(Roomy(on_ready))
             return made[-1]
 
@@ -685,7 +690,7 @@ class TestRequestsThatComeAlone:
     def test_a_stream_whose_client_takes_nothing_has_to_wait(
         self, bench: Callable[..., Bench]
     ) -> None:
-        one = bench(Kind.BIDI, print, session=lambda _, ready: Echo(ready))
+        one = bench(Kind.BIDI, print, session=lambda _, ready, hold: Echo(ready))
         one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))
         one.ask()
         for _ in range(10):
@@ -750,7 +755,7 @@ class TestGzip:
     def test_messages_of_a_stream_are_unpacked_in_turns(
         self, bench: Callable[..., Bench], unpacked: list[int]
     ) -> None:
-        one = bench(Kind.BIDI, print, session=lambda call, on_ready: Echo(on_ready))
+        one = bench(Kind.BIDI, print, session=lambda call, on_ready, hold: Echo(on_ready))
         one.ask(fields=self.GZIP)
         one.receive(frame(DATA, 0, 1, self.bomb() * 10))
 

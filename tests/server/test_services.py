@@ -158,7 +158,9 @@ class FakeStore:
     async def lease_leases(self) -> list[int]:
         return [5, -6]
 
-    def watch_session(self, on_ready: Callable[[], None]) -> FakeStream:
+    def watch_session(
+        self, on_ready: Callable[[], None], hold: Callable[[int], bool]
+    ) -> FakeStream:
         self.stream.on_ready = on_ready
         return self.stream
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 
 import pytest
 
 from kvstore.backend import open_backend
 from kvstore.core.watch.stream import WatchStream
+from kvstore.keys import KeyRange
 from kvstore.limits import KEEP_ALIVE_ANSWERS, WATCH_QUEUE_ANSWERS
 from kvstore.proto import rpc_pb2
 from kvstore.server.header import Headers
+from kvstore.server.method import Allowance, Call, serialized
 from kvstore.server.services import build_methods
 from kvstore.server.services.served import Settings
 from kvstore.server.stats import CallStats
@@ -32,6 +35,7 @@ from kvstore.server.transports.rpc.framing import MessageReader, frame_message
 from kvstore.server.transports.rpc.head import CallHead
 from kvstore.server.transports.rpc.service import Service
 from kvstore.store.aio import LoopStore
+from kvstore.types import WatchCreate
 
 WATCH, KEEP_ALIVE = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"
 READ_BYTES = 16_000
@@ -186,3 +190,86 @@ def test_keep_alives_wait_for_their_answers_to_be_read() -> None:
         }
 
     run(test)
+
+
+class TestWhatWatchersTake:
+    KEY = b"k" * 10_000
+
+    def create(self, number: int) -> rpc_pb2.WatchRequest:
+        create = rpc_pb2.WatchCreateRequest(
+            key=self.KEY + b"%d" % number, range_end=self.KEY + b"z"
+        )
+        return rpc_pb2.WatchRequest(create_request=create)
+
+    def ask(self, peer: Peer, *requests: rpc_pb2.WatchRequest) -> list[rpc_pb2.WatchResponse]:
+        """The answers to these, one each."""
+        before = len(peer.answers)
+        peer.unsent = wire(iter(requests))
+        for _ in range(200):
+            peer.turn()
+        assert len(peer.answers) == before + len(requests)
+        return [rpc_pb2.WatchResponse.FromString(answer) for answer in peer.answers[before:]]
+
+    def test_a_connection_has_so_many_and_others_are_not_concerned(self) -> None:
+        async def test(store: LoopStore) -> None:
+            peer, other = Peer(store, WATCH), Peer(store, WATCH)
+            peer.calls.watchers = Allowance(10 * 22_000)
+            peer.read()
+            other.read()
+            answers = self.ask(peer, *map(self.create, range(30)))
+            assert [each.watch_id for each in answers] == [*range(10), *[-1] * 20]
+            for each in answers[10:]:
+                assert each.created
+                assert each.canceled
+                assert each.cancel_reason == "etcdserver: too many requests"
+            assert not any(each.canceled for each in self.ask(other, *map(self.create, range(30))))
+
+            cancel = rpc_pb2.WatchCancelRequest(watch_id=3)
+            (canceled, *answers) = self.ask(
+                peer, rpc_pb2.WatchRequest(cancel_request=cancel), self.create(1), self.create(2)
+            )
+            assert canceled.canceled
+            assert [each.canceled for each in answers] == [False, True]
+            peer.connection.abandon()
+            assert peer.calls.watchers.bytes == 0
+
+        run(test)
+
+    def test_a_stream_of_another_transport_has_as_many(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("kvstore.server.services.watch.WATCHERS_BYTES", 2 * 22_000)
+
+        async def test(store: LoopStore) -> None:
+            async def requests() -> AsyncIterator[rpc_pb2.WatchRequest]:
+                for number in range(3):
+                    yield self.create(number)
+                await asyncio.Event().wait()
+
+            method = build_methods(store, Headers(1, 2, 3), Settings())[WATCH]
+            responses = method.handler(requests(), Call())
+            answers = [
+                rpc_pb2.WatchResponse.FromString(serialized(await anext(responses)))
+                for _ in range(3)
+            ]
+            assert [each.canceled for each in answers] == [False, False, True]
+            await responses.aclose()
+
+        run(test)
+
+    @pytest.mark.parametrize("range_end", [b"", b"z"])
+    def test_no_more_is_taken_than_is_counted(self, range_end: bytes) -> None:
+        async def test(store: LoopStore) -> None:
+            counted = Allowance(1 << 40)
+            stream = store.watch_session(lambda: None, counted.hold)
+            tracemalloc.start()
+            try:
+                for number in range(2000):
+                    stream.create(WatchCreate(KeyRange(b"k%d" % number, range_end)))
+                    stream.poll()
+                taken, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert taken < counted.bytes
+
+        run(test)

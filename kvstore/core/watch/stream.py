@@ -23,7 +23,8 @@ from sortedcontainers import SortedList
 from kvstore.core.watch.delivery import Offer, WatchedChange
 from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.watcher import State, Watcher
-from kvstore.errors import Compacted, StoreClosed
+from kvstore.errors import Compacted, StoreClosed, TooManyRequests
+from kvstore.keys import KeyRange
 from kvstore.limits import (
     CATCH_UP_AT_ONCE,
     CATCH_UP_INDEX_KEYS,
@@ -39,14 +40,25 @@ DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 EMPTY_RANGE = "mvcc: watcher range is empty"
 NO_WATCHER = -1
 """The id of refusals and of the progress messages of a whole stream."""
+_WATCHER_BYTES = 1000
+"""Of the objects of a watcher, beside those of its interval."""
 _DUE_AT_ONCE = 64
 """Watchers looked at for progress in one poll."""
 
 
 class WatchStream:
-    def __init__(self, hub: Hub, on_ready: Callable[[], None]) -> None:
-        """`on_ready` is called, without arguments and often, when `poll` may have something."""
-        self._hub, self._on_ready = hub, on_ready
+    def __init__(
+        self,
+        hub: Hub,
+        on_ready: Callable[[], None],
+        hold: Callable[[int], bool] | None = None,
+    ) -> None:
+        """`on_ready` is called, without arguments and often, when `poll` may have something.
+
+        `hold` is told how many bytes each watcher takes, and with a negative number when it went;
+        with False it refuses one.
+        """
+        self._hub, self._on_ready, self._hold = hub, on_ready, hold
         self._totals = hub.totals
         self._queue: deque[tuple[WatchMessage, int, int]] = deque()  # with its bytes and events
         self._events = self._bytes = self._answers = 0
@@ -87,6 +99,8 @@ class WatchStream:
             return self._refuse(EMPTY_RANGE)
         if request.start_revision < 0:
             return self._refuse(Compacted.message)
+        if self._hold is not None and not self._hold(_bytes_of(key_range)):
+            return self._refuse(TooManyRequests.message)
         watcher = Watcher(request.watch_id or self._free_id(), request, self)
         self._watchers[watcher.id] = watcher
         self._active += 1
@@ -110,6 +124,8 @@ class WatchStream:
                 self._active -= 1
                 self._hub.watchers -= 1
             self._stop(watcher)
+            if self._hold is not None:
+                self._hold(-_bytes_of(watcher.range))
             self._put(WatchMessage(watch_id, self._hub.history.durable, canceled=True))
 
     @property
@@ -382,3 +398,8 @@ class WatchStream:
 
 def _filter(watcher: Watcher, changes: Sequence[WatchedChange]) -> list[WatchedChange]:
     return [c for c in changes if (watcher.deletes if c.is_delete else watcher.puts)]
+
+
+def _bytes_of(key_range: KeyRange) -> int:
+    """What a watcher of it takes."""
+    return _WATCHER_BYTES + len(key_range.key) + len(key_range.range_end)

@@ -10,7 +10,7 @@ from kvstore.limits import KEEP_ALIVE_ANSWERS
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Kind, Method
+from kvstore.server.method import Call, Hold, Kind, Method
 from kvstore.server.services.served import ServedStore
 
 __all__ = ["KeepAliveSession", "LeaseService"]
@@ -84,7 +84,7 @@ class LeaseService:
         revision, ttl_s = store.revision, store.lease_keep_alive_now(lease_id)
         return self.kept_alive(revision, lease_id, ttl_s) if ttl_s else None
 
-    def session(self, call: Call, on_ready: Callable[[], None]) -> KeepAliveSession:
+    def session(self, call: Call, on_ready: Callable[[], None], hold: Hold) -> KeepAliveSession:
         """`keep_alive` without a task, for leases that need not be waited for."""
         return KeepAliveSession(self._store, self, on_ready)
 

@@ -73,8 +73,13 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """The stored record of a key at the durable revision (kvstore.core.mvcc.record)."""
         ...
 
-    def watch_session(self, on_ready: Callable[[], None]) -> PolledWatchStream:
-        """As `watch_stream`, to be polled when `on_ready` is called."""
+    def watch_session(
+        self, on_ready: Callable[[], None], hold: Callable[[int], bool]
+    ) -> PolledWatchStream:
+        """As `watch_stream`, to be polled when `on_ready` is called.
+
+        `hold` is asked for the bytes of each watcher, and refuses it with False.
+        """
         ...
 
     def is_small(self, op: RangeOp) -> bool:

@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from kvstore.errors import StoreClosed
+from kvstore.limits import WATCHERS_BYTES
 from kvstore.proto import rpc_pb2
 from kvstore.server import convert
 from kvstore.server.header import Headers
-from kvstore.server.method import Call, Kind, Method
+from kvstore.server.method import Allowance, Call, Hold, Kind, Method
 from kvstore.server.services.served import ServedStore, Settings
 
 __all__ = ["WatchService", "WatchSession"]
@@ -35,14 +36,14 @@ class WatchService:
             Method(path, Kind.BIDI, request, response, self.watch, session=self.session),
         ]
 
-    def session(self, call: Call, on_ready: Callable[[], None]) -> WatchSession:
-        return WatchSession(self._store, self._headers, self._fragment_bytes, on_ready)
+    def session(self, call: Call, on_ready: Callable[[], None], hold: Hold) -> WatchSession:
+        return WatchSession(self._store, self._headers, self._fragment_bytes, on_ready, hold)
 
     async def watch(
         self, requests: AsyncIterator[rpc_pb2.WatchRequest], call: Call
     ) -> AsyncIterator[bytes]:
         ready, pulled = asyncio.Event(), asyncio.Event()
-        session = self.session(call, ready.set)
+        session = self.session(call, ready.set, Allowance(WATCHERS_BYTES).hold)
         feeder = asyncio.create_task(_feed(requests, session, pulled))
         try:
             while True:
@@ -95,10 +96,11 @@ class WatchSession:
         headers: Headers,
         fragment_bytes: int,
         on_ready: Callable[[], None],
+        hold: Hold,
     ) -> None:
         self._headers, self._fragment_bytes = headers, fragment_bytes
         self._pending: deque[bytes] = deque()  # the rest of a message in fragments
-        self._stream = store.watch_session(on_ready)
+        self._stream = store.watch_session(on_ready, hold)
         self.is_spent = False
 
     def receive(self, request: rpc_pb2.WatchRequest) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
-from kvstore.server.method import Deferred, Kind
+from kvstore.limits import WATCHERS_BYTES
+from kvstore.server.method import Allowance, Deferred, Kind
 from kvstore.server.status import Status
 from kvstore.server.transports.http2.connection import Connection
 from kvstore.server.transports.http2.errors import ConnectionFault
@@ -72,6 +73,7 @@ class Calls:
         self._is_backlog_first = False
         self.backlog = Backlog(self)
         self.hoard = Hoard(self)
+        self.watchers = Allowance(WATCHERS_BYTES)
         self._strikes = 0
         self._last_ping_at = float("-inf")
         self._last_id_at_ping = 0

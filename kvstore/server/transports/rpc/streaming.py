@@ -67,7 +67,8 @@ class _StreamingCall:
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         self._calls, self.stream, self._head = calls, stream, head
         self._reader = MessageReader(calls.service.max_message_bytes, is_gzip=head.is_gzip)
-        self._began = calls.service.loop.time()
+        assert head.stats is not None
+        self._began = 0.0 if head.stats.seconds is None else calls.service.loop.time()
         self._has_begun = self.is_done = False
         self._owed = 0
         self._has_kept = self._is_all = False
@@ -177,7 +178,7 @@ class SessionCall(_StreamingCall):
     and are not credited back: a window's worth at most.
     """
 
-    __slots__ = ("_is_ready", "_session", "_work")
+    __slots__ = ("_held_bytes", "_is_ready", "_session", "_work")
 
     def __init__(self, calls: Calls, stream: Stream, head: CallHead) -> None:
         super().__init__(calls, stream, head)
@@ -186,7 +187,8 @@ class SessionCall(_StreamingCall):
         self._is_ready = False
         self._work = 0
         """What was done outside of its turns."""
-        self._session = head.method.session(head.call, self._on_ready)
+        self._held_bytes = 0
+        self._session = head.method.session(head.call, self._on_ready, self._hold)
 
     def data(self, data: bytes, *, is_end: bool) -> None:
         """The end of what the client says is not the end of the stream."""
@@ -306,8 +308,15 @@ class SessionCall(_StreamingCall):
             self._is_ready = True
             self._calls.ready(self)
 
+    def _hold(self, size: int) -> bool:
+        """Implements Hold."""
+        may_hold = self._calls.watchers.hold(size)
+        self._held_bytes += size if may_hold else 0
+        return may_hold
+
     def _release(self) -> None:
         self._calls.backlog.leave(self)
+        self._calls.watchers.bytes -= self._held_bytes
         self._session.close()
         del self._session  # it has `_on_ready` of this call: a cycle, as in Connection.forget
 
