@@ -162,8 +162,8 @@ class Deferred:
 
 
 Hold: TypeAlias = Callable[[int], bool]
-"""Count so many bytes more as kept for a client, or less; False, and it was not done, when he has as
-many as he may."""
+"""Count so many bytes more as kept for a client, or fewer; False, and they are not counted, when he
+has as many as he may."""
 
 
 class Allowance:
