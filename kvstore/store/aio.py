@@ -472,8 +472,10 @@ class LoopStore:
         """What a signal handler raises can take a callback before its first line: see to it that a
         timer looks after what is due, and after that timer."""
         if self._loop.time() >= self._guards_until:
-            self._guard = self._loop.call_later(_GUARD_S, self._look_after)
+            late, self._guard = self._guard, self._loop.call_later(_GUARD_S, self._look_after)
             self._guards_until = self._loop.time() + 2 * _GUARD_S
+            if late is not None:
+                late.cancel()  # if it was not lost: each of two would stand the next
 
     def _look_after(self) -> None:
         self._guards_until = 0.0

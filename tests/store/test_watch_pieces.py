@@ -99,6 +99,23 @@ class TestLoopStore:
 
         asyncio.run(asyncio.wait_for(test(), 30))
 
+    def test_a_guard_that_is_late_does_not_look_beside_the_next(self) -> None:
+        async def test() -> None:
+            store = await LoopStore.open(open_backend(":memory:"))
+            with (
+                patch("kvstore.store.aio._GUARD_S", 0.0),
+                patch.object(store, "_look_after") as look,
+            ):
+                for _ in range(3):
+                    store._guards_until = 0.0  # when the one before should have looked long ago
+                    store._stand_guard()
+                await asyncio.sleep(0.0)
+                await asyncio.sleep(0.0)
+            assert look.call_count == 1
+            await store.close()
+
+        asyncio.run(asyncio.wait_for(test(), 30))
+
     def test_the_timer_goes_through_the_streams_in_pieces(self) -> None:
         async def test() -> None:
             store = await LoopStore.open(open_backend(":memory:"))
