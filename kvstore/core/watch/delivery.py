@@ -10,12 +10,13 @@ may happen to the watchers, and none of it needs care here:
     a group empties             nobody is left in it, should it still be on the list
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from kvstore.core.watch.group import Group
 from kvstore.core.watch.interval import IntervalTree
+from kvstore.core.watch.shards import Shards
 from kvstore.keys import KeyRange
 from kvstore.types import Event
 
@@ -129,7 +130,7 @@ class Delivery:
     def has_begun(self) -> bool:
         return bool(self._keys)
 
-    def run(self, keys: Mapping[bytes, Group], intervals: IntervalTree[Group], most: int) -> int:
+    def run(self, keys: Shards[bytes, Group], intervals: IntervalTree[Group], most: int) -> int:
         """Make offers until it is `most`; returns how much of that is left, or was too much."""
         if not self._keys:
             self._sorted = sorted(self.changes, key=_key)  # those of a key stay in their order
@@ -173,10 +174,12 @@ class Delivery:
             self._history.load_prev(theirs)
         return Offer(self._history, self.changes[-1].packed >> 32, theirs)
 
-    def _look_up_keys(self, groups: Mapping[bytes, Group]) -> None:
+    def _look_up_keys(self, groups: Shards[bytes, Group]) -> None:
         keys, at = self._keys, self._at
         end = min(at + _LOOK_UP, len(keys)) if groups else len(keys)
-        while groups and at < end:
+        if not groups:
+            at = end
+        while at < end:
             key, low = keys[at], at
             while at < len(keys) and keys[at] == key:
                 at += 1

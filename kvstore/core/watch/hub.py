@@ -26,6 +26,7 @@ from kvstore.core.totals import Totals
 from kvstore.core.watch.delivery import Delivery, History, Offer, WatchedChange
 from kvstore.core.watch.group import LEAVE_COST, Group
 from kvstore.core.watch.interval import IntervalTree
+from kvstore.core.watch.shards import Shards
 from kvstore.core.watch.watcher import Watcher
 from kvstore.keys import KeyRange
 from kvstore.limits import (
@@ -51,8 +52,7 @@ class Hub:
         """Watchers of all streams, canceled ones not counted."""
         self.behind = 0
         """Those of them that catch up from the log."""
-        self._keys: dict[bytes, Group] = {}
-        self._ranges: dict[KeyRange, Group] = {}
+        self._keys: Shards[bytes, Group] = Shards()
         self._intervals: IntervalTree[Group] = IntervalTree()
         self._prev_kvs = 0  # of the watchers in groups
         self._deliveries: deque[tuple[Delivery, int]] = deque()  # with their bytes
@@ -72,8 +72,8 @@ class Hub:
 
     def __repr__(self) -> str:
         return (
-            f"Hub({self.watchers} watchers, {len(self._keys)} keys and {len(self._ranges)} ranges "
-            f"with synced ones, {len(self._deliveries)} deliveries)"
+            f"Hub({self.watchers} watchers, {len(self._keys)} keys and {len(self._intervals)} "
+            f"ranges with synced ones, {len(self._deliveries)} deliveries)"
         )
 
     # -- watchers --------------------------------------------------------------------------------
@@ -82,34 +82,38 @@ class Hub:
         """The watcher is synced: give it what is published from now on."""
         key_range = watcher.range
         if key_range.is_single:
-            group = self._keys.get(key_range.key)
+            key = key_range.key
+            shard = self._keys.shard_of(key)
+            group = shard.get(key)
             if group is None:
-                group = self._keys[key_range.key] = Group(key_range)
+                group = shard[key] = Group(key_range)
         else:
-            group = self._ranges.get(key_range)
-            if group is None:
-                group = self._ranges[key_range] = Group(key_range)
-                self._intervals.add(key_range, group)
+            group = self._intervals.get_or_add(key_range, Group)
         group.add(watcher)
-        self._prev_kvs += watcher.prev_kv
+        if watcher.prev_kv:
+            group.prev_kvs += 1
+            self._prev_kvs += 1
 
     def leave(self, watcher: Watcher) -> None:
         """If it is synced."""
-        group = watcher.group
-        if group is None:
+        group = watcher.line
+        if type(group) is not Group:
             return
+        if group.next is watcher:
+            group.next = watcher.following
         group.remove(watcher)
-        self._prev_kvs -= watcher.prev_kv
+        if watcher.prev_kv:
+            group.prev_kvs -= 1
+            self._prev_kvs -= 1
         if group.first is None:
             if group.range.is_single:
-                del self._keys[group.range.key]
+                self._keys.pop(group.range.key)
             else:
-                del self._ranges[group.range]
                 self._intervals.remove(group.range)
 
     @property
     def is_idle(self) -> bool:
-        return not self._keys and not self._ranges and not self.is_torn
+        return not self._keys and not self._intervals and not self.is_torn
 
     # -- delivery --------------------------------------------------------------------------------
 
@@ -313,7 +317,7 @@ class Hub:
         """
         begun = revision if self._recalling is None else self._recalling
         self._recalling = first = min(begun, revision, self.delivered)
-        self._keys, self._ranges, self._intervals = {}, {}, IntervalTree()
+        self._keys, self._intervals = Shards(), IntervalTree()
         self._deliveries.clear()
         self._backlog_changes = self._backlog_bytes = self._prev_kvs = 0
         self.watchers = self.behind = 0
@@ -326,7 +330,7 @@ class Hub:
                 self._leaving.append(stream)
             self.streams.discard(stream)
         for stream in self._leaving:
-            stream.forget_groups()
+            stream.forget_lines()
         self._to_answer = len(self._asking)
         self._recalling, self.is_torn = None, False
         if self.has_work:
@@ -334,10 +338,8 @@ class Hub:
 
     def check(self) -> list[str]:
         wrong = self._intervals.check()
-        if len(self._ranges) != len(self._intervals):
-            wrong.append(f"{self!r} has {len(self._intervals)} intervals in its tree")
         filed = [(KeyRange(key), group) for key, group in self._keys.items()]
-        for key_range, group in [*filed, *self._ranges.items()]:
+        for key_range, group in [*filed, *self._intervals.items()]:
             watchers = list(group)
             if key_range != group.range or not watchers:
                 wrong.append(f"the group of {key_range} is empty or filed under a wrong interval")
@@ -346,7 +348,7 @@ class Hub:
             wrong += [
                 f"{watcher} is matched but not synced"
                 for watcher in watchers
-                if watcher.state.value != "synced" or watcher.group is not group
+                if watcher.state.value != "synced" or watcher.line is not group
             ]
         if not self._deliveries and (self._backlog_changes or self._backlog_bytes):
             wrong.append(f"{self._backlog_bytes} bytes wait for a delivery that is not there")

@@ -16,11 +16,11 @@ here: a dict finds those.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
-from kvstore.keys import KeyRange
+from kvstore.keys import FROM_KEY, KeyRange
 
 __all__ = ["IntervalTree", "Stabbed"]
 
@@ -47,14 +47,18 @@ class IntervalTree(Generic[T]):
     def __len__(self) -> int:
         return self._size
 
-    def add(self, key_range: KeyRange, item: T) -> None:
-        """`key_range` must not be there yet."""
-        new = _Node(key_range.key, key_range.upper, item)
-        path: list[_Node[T]] = []
-        node = self._root
-        while node is not None:
-            path.append(node)
-            node = node.left if node.is_above(new.key, new.end) else node.right
+    def items(self) -> list[tuple[KeyRange, T]]:
+        """In the order of the tree. O(n)."""
+        order: list[_Node[T]] = []
+        _walk(self._root, order, [])
+        return [(node.range, node.item) for node in order]
+
+    def get_or_add(self, key_range: KeyRange, make: Callable[[KeyRange], T]) -> T:
+        """The item of `key_range`; when there is none yet, what `make` makes is."""
+        path, node = self._find(key_range)
+        if node is not None:
+            return node.item
+        new = _Node(key_range.key, key_range.upper, make(key_range))
         if not path:
             self._root = new
         elif path[-1].is_above(new.key, new.end):
@@ -63,15 +67,11 @@ class IntervalTree(Generic[T]):
             path[-1].right = new
         self._size += 1
         self._mend(path)
+        return new.item
 
     def remove(self, key_range: KeyRange) -> None:
         """`key_range` must be there."""
-        key, end = key_range.key, key_range.upper
-        path: list[_Node[T]] = []
-        node = self._root
-        while node is not None and (node.key != key or node.end != end):
-            path.append(node)
-            node = node.left if node.is_above(key, end) else node.right
+        path, node = self._find(key_range)
         assert node is not None, f"{key_range} is not in the tree"
         changed = len(path)
         if node.left is not None and node.right is not None:  # the next one takes its place
@@ -155,6 +155,23 @@ class IntervalTree(Generic[T]):
                 wrong.append(f"{following} follows {node} in the tree of intervals")
         return wrong
 
+    def _find(self, key_range: KeyRange) -> tuple[list["_Node[T]"], "_Node[T] | None"]:
+        """The node of a range, and those above it; or those above where it would be."""
+        key, end = key_range.key, key_range.upper
+        path: list[_Node[T]] = []
+        node = self._root
+        while node is not None:
+            its_key = node.key
+            if its_key == key:
+                if node.end == end:
+                    break
+                is_above = node.is_above(key, end)
+            else:
+                is_above = its_key > key
+            path.append(node)
+            node = node.left if is_above else node.right
+        return path, node
+
     def _replace(self, path: list["_Node[T]"], node: "_Node[T]", by: "_Node[T] | None") -> None:
         """Put `by` where `node` is, the child of the last of `path`."""
         if not path:
@@ -195,6 +212,10 @@ class _Node(Generic[T]):
 
     def __repr__(self) -> str:
         return f"[{self.key!r}, {self.end!r})"
+
+    @property
+    def range(self) -> KeyRange:
+        return KeyRange(self.key, FROM_KEY if self.end is None else self.end)
 
     def is_above(self, key: bytes, end: bytes | None) -> bool:
         """Does it stand behind the range of `key` and `end`?"""

@@ -15,13 +15,15 @@ from who is behind and from `_ahead`; a closed stream sheds its watchers in piec
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from sortedcontainers import SortedList
 
 from kvstore.core.watch.delivery import Offer, WatchedChange
 from kvstore.core.watch.hub import Hub
+from kvstore.core.watch.line import Line
+from kvstore.core.watch.shards import Shards
 from kvstore.core.watch.watcher import State, Watcher
 from kvstore.errors import Compacted, StoreClosed, TooManyRequests
 from kvstore.keys import KeyRange
@@ -63,14 +65,15 @@ class WatchStream:
         self._queue: deque[tuple[WatchMessage, int, int]] = deque()  # with its bytes and events
         self._events = self._bytes = self._answers = 0
         self._handed_out = self._queued = 0
-        self._watchers: dict[int, Watcher] = {}
+        self._watchers: Shards[int, Watcher] = Shards()
         self._active = 0  # of those, the canceled ones not counted
-        self._behind: OrderedDict[Watcher, None] = OrderedDict()
+        self._behind = Line()
         self._ahead: SortedList | None = None  # of (bookmark, id), when it was above `delivered`
         self._notifying: dict[Watcher, None] = {}  # who wants progress of the timer
         self._due: list[Watcher] = []  # whom the timer has not been heard for yet
         self._is_asking = False
         self._next_id = 0
+        self._has_chosen = False  # the client, an id
         self._past_turn = False
         self._pieces = 0  # of the past that were read
         self.is_spent = False
@@ -80,7 +83,7 @@ class WatchStream:
 
     def __repr__(self) -> str:
         return (
-            f"WatchStream({len(self._watchers)} watchers, {len(self._behind)} behind, "
+            f"WatchStream({len(self._watchers)} watchers, {self._behind.size} behind, "
             f"{len(self._queue)} messages queued)"
         )
 
@@ -92,8 +95,10 @@ class WatchStream:
         if not request.range.key:
             request = request._replace(range=request.range._replace(key=b"\x00"))
         key_range, history = request.range, self._hub.history
-        if request.watch_id and request.watch_id in self._watchers:
-            return self._refuse(DUPLICATE_ID)
+        if request.watch_id:
+            if request.watch_id in self._watchers:
+                return self._refuse(DUPLICATE_ID)
+            self._has_chosen = True
         upper = key_range.upper
         if not key_range.is_single and upper is not None and upper <= key_range.key:
             return self._refuse(EMPTY_RANGE)
@@ -102,7 +107,7 @@ class WatchStream:
         if self._hold is not None and not self._hold(_bytes_of(key_range)):
             return self._refuse(TooManyRequests.message)
         watcher = Watcher(request.watch_id or self._free_id(), request, self)
-        self._watchers[watcher.id] = watcher
+        self._watchers.shard_of(watcher.id)[watcher.id] = watcher
         self._active += 1
         self._hub.watchers += 1
         if watcher.progress_notify:
@@ -118,7 +123,7 @@ class WatchStream:
     def cancel(self, watch_id: int) -> None:
         """Raises StoreClosed."""
         self._check_open()
-        watcher = self._watchers.pop(watch_id, None)
+        watcher = self._watchers.pop(watch_id)
         if watcher is not None:
             if watcher.state is not State.CANCELED:
                 self._active -= 1
@@ -140,7 +145,7 @@ class WatchStream:
         Raises StoreClosed.
         """
         self._check_open()
-        if not self._watchers or self._behind or not self.room or self._is_asking:
+        if not self._watchers or self._behind.size or not self.room or self._is_asking:
             return  # without room the client asks faster than it reads
         self._is_asking = True
         if not self._hub.is_delivering:
@@ -153,10 +158,10 @@ class WatchStream:
         if self.closed:
             return True
         revision, ahead = self._hub.delivered, self._ahead
-        is_synced = not self._behind and not (ahead and ahead[-1][0] > revision)
+        is_synced = not self._behind.size and not (ahead and ahead[-1][0] > revision)
         if self._watchers and is_synced:
             self._put(WatchMessage(NO_WATCHER, revision))
-        elif self._watchers and not self._behind and self._hub.is_delivering:
+        elif self._watchers and not self._behind.size and self._hub.is_delivering:
             return False  # a watcher joined above what is delivered: wait until that is, too
         self._is_asking = False
         return True
@@ -174,7 +179,7 @@ class WatchStream:
         self.closed = True
         hub = self._hub
         hub.watchers -= self._active
-        hub.behind -= len(self._behind)
+        hub.behind -= self._behind.size
         self._queue.clear()
         self._due.clear()
         self._events = self._bytes = self._answers = self._active = 0
@@ -185,8 +190,11 @@ class WatchStream:
     def shed(self, most: int) -> int:
         """Let up to so many watchers of a closed stream go; returns how many went."""
         count = 0
-        while self._watchers and count < most:
-            self._stop(self._watchers.popitem()[1])
+        while count < most:
+            watcher = self._watchers.pop_any()
+            if watcher is None:
+                break
+            self._stop(watcher)
             count += 1
         return count
 
@@ -218,7 +226,7 @@ class WatchStream:
 
     def recall(self, revision: int, *, is_asking: bool) -> None:
         """As `Hub.recall`, which has no watchers any more and has counted none."""
-        self.forget_groups()
+        self.forget_lines()
         self._is_asking = is_asking
         queue, hub = self._queue, self._hub
         for message, _, events in queue:
@@ -228,7 +236,7 @@ class WatchStream:
         self._bytes, self._events = sum(each[1] for each in queue), sum(each[2] for each in queue)
         self._answers = sum(not each[2] for each in queue)
         self._queued = self._handed_out + len(queue)
-        self._behind, self._ahead = OrderedDict(), None
+        self._behind, self._ahead = Line(), None
         live = [w for w in self._watchers.values() if w.state is not State.CANCELED]
         self._notifying = {w: None for w in live if w.progress_notify}
         self._active = len(live)
@@ -240,22 +248,22 @@ class WatchStream:
                 self._join(watcher)
             else:
                 watcher.state, watcher.after = State.CATCHING_UP, self._queued
-                self._behind[watcher] = None
+                self._behind.add(watcher)
         hub.watchers += len(live)
-        hub.behind += len(self._behind)
+        hub.behind += self._behind.size
         self._on_ready()
 
-    def forget_groups(self) -> None:
-        """The groups that its watchers are in are no more."""
+    def forget_lines(self) -> None:
+        """Those that its watchers are in are no more."""
         for watcher in self._watchers.values():
-            watcher.group = watcher.previous = watcher.following = None
+            watcher.line = watcher.previous = watcher.following = None
 
     # -- the consumer's side ---------------------------------------------------------------------
 
     @property
     def has_work(self) -> bool:
         """Is a `poll` worth while? Bounded work each, so go on while this holds."""
-        return bool(self._queue or self._behind or self._due)
+        return bool(self._queue or self._behind.size or self._due)
 
     def poll(self) -> WatchMessage | None:
         """The next message. None: nothing to say now, though `has_work` may ask to go on.
@@ -265,13 +273,12 @@ class WatchStream:
         if self.closed:
             raise StoreClosed
         self.is_spent = False
-        if self._behind:
-            watcher = next(iter(self._behind))
-            if watcher.after <= self._handed_out:
-                # Take turns, so that neither the queue nor the past starves the other.
-                self._past_turn = not self._past_turn
-                if self._past_turn or not self._queue:
-                    return self._catch_up(watcher)
+        watcher = self._behind.first
+        if watcher is not None and watcher.after <= self._handed_out:
+            # Take turns, so that neither the queue nor the past starves the other.
+            self._past_turn = not self._past_turn
+            if self._past_turn or not self._queue:
+                return self._catch_up(watcher)
         if self._due:
             self._notify_some()
         if not self._queue:
@@ -305,7 +312,8 @@ class WatchStream:
             watcher.state = State.SYNCED
             self._join(watcher)
         else:
-            self._behind.move_to_end(watcher)  # watchers take turns
+            self._behind.remove(watcher)
+            self._behind.add(watcher)  # watchers take turns
         seen = past.changes if watcher.sees_all else _filter(watcher, past.changes)
         if not seen:
             return None
@@ -347,7 +355,7 @@ class WatchStream:
         )
 
     def _free_id(self) -> int:
-        while self._next_id in self._watchers:
+        while self._has_chosen and self._next_id in self._watchers:
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
@@ -370,19 +378,19 @@ class WatchStream:
         watcher.next_revision = revision
         watcher.after = self._queued
         watcher.state = State.CATCHING_UP
-        self._behind[watcher] = None
+        self._behind.add(watcher)
         self._hub.behind += 1
         self._on_ready()
 
     def _leave_behind(self, watcher: Watcher) -> None:
-        del self._behind[watcher]
+        self._behind.remove(watcher)
         self._hub.behind -= 1
 
     def _stop(self, watcher: Watcher) -> None:
         """For good. It is not counted any more."""
         self._leave(watcher)
-        if watcher in self._behind:
-            del self._behind[watcher]
+        if watcher.line is self._behind:
+            self._behind.remove(watcher)
             if not self.closed:
                 self._hub.behind -= 1
         self._notifying.pop(watcher, None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from kvstore.types import WatchCreate, WatchFilter
 
 if TYPE_CHECKING:
-    from kvstore.core.watch.group import Group
+    from kvstore.core.watch.line import Line
     from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["State", "Watcher"]
@@ -36,8 +36,8 @@ class Watcher:
         "deletes",
         "following",
         "fragment",
-        "group",
         "id",
+        "line",
         "next_revision",
         "notified",
         "prev_kv",
@@ -67,10 +67,10 @@ class Watcher:
         self.state = State.SYNCED
         self.after = 0  # catching up begins when the stream has handed out this many messages
         self.notified = False  # got something since the last progress tick
-        self.group: Group | None = None
+        self.line: Line | None = None
+        """Its group while it is synced, those behind of its stream while it catches up."""
         self.previous: Watcher | None = None
         self.following: Watcher | None = None
-        """Its neighbours in the group, which it has while it is synced."""
 
     def __repr__(self) -> str:
         return f"Watcher({self.id}, {self.range}, {self.state.value} at {self.next_revision})"

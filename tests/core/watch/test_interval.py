@@ -50,7 +50,7 @@ def tree_of(made: list[tuple[bool, KeyRange]]) -> tuple[IntervalTree[KeyRange], 
     there: list[KeyRange] = []
     for is_add, key_range in made:
         if is_add:
-            tree.add(key_range, key_range)
+            assert tree.get_or_add(key_range, lambda made: made) is key_range
             there.append(key_range)
         else:
             tree.remove(key_range)
@@ -68,6 +68,13 @@ class TestBesideAList:
         found = tree.stab(key, most=1000)
         assert sorted(found, key=order) == [each for each in there if key in each]
         assert len(tree) == len(there)
+
+    @given(made=changes())
+    def test_one_that_is_there_is_not_added_again(self, made: list[tuple[bool, KeyRange]]) -> None:
+        tree, there = tree_of(made)
+        for each in there:
+            assert tree.get_or_add(KeyRange(*each), lambda _: KeyRange(b"new")) is each
+        assert tree.items() == [(each, each) for each in there]
 
     @given(made=changes(), key=KEYS, most=st.integers(0, 3))
     def test_a_bounded_stab_ends_one_above_its_bound(
@@ -118,7 +125,7 @@ class TestBesideAList:
                     now.discard(key_range)
                     always.discard(key_range)
                 else:
-                    tree.add(key_range, key_range)
+                    tree.get_or_add(key_range, lambda made: made)
                     now.add(key_range)
         assert len(set(found)) == len(found)
         assert {each for each in always if key in each} <= set(found)
@@ -194,7 +201,7 @@ def test_the_work_is_logarithmic_whatever_the_shape(shape: Shape, how: str, size
     bound = 120 * levels  # lines: some dozens for each level of the tree
     sample = set(Random(1).sample(range(size), 50))
     for at in in_an_order(how, size):
-        add = partial(tree.add, shape.make(at, size), at)
+        add = partial(tree.get_or_add, shape.make(at, size), lambda _, at=at: at)
         if at in sample:
             assert steps.of(add) < bound
         else:
