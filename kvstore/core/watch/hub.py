@@ -54,7 +54,7 @@ class Hub:
         """Those of them that catch up from the log."""
         self._keys: Shards[bytes, Group] = Shards()
         self._intervals: IntervalTree[Group] = IntervalTree()
-        self._prev_kvs = 0  # of the watchers in groups
+        self._synced = self._prev_kvs = 0  # watchers in groups, and who of them wants that
         self._deliveries: deque[tuple[Delivery, int]] = deque()  # with their bytes
         self._backlog_changes = self._backlog_bytes = 0
         self._asking: deque[WatchStream] = deque()
@@ -90,6 +90,7 @@ class Hub:
         else:
             group = self._intervals.get_or_add(key_range, Group)
         group.add(watcher)
+        self._synced += 1
         if watcher.prev_kv:
             group.prev_kvs += 1
             self._prev_kvs += 1
@@ -102,6 +103,7 @@ class Hub:
         if group.next is watcher:
             group.next = watcher.following
         group.remove(watcher)
+        self._synced -= 1
         if watcher.prev_kv:
             group.prev_kvs -= 1
             self._prev_kvs -= 1
@@ -113,7 +115,7 @@ class Hub:
 
     @property
     def is_idle(self) -> bool:
-        return not self._keys and not self._intervals and not self.is_torn
+        return not self._synced and not self.is_torn
 
     # -- delivery --------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class Hub:
     def _deliver_one(self, changes: list[WatchedChange]) -> bool:
         """At once, if it concerns few; the most frequent kind by far."""
         key = changes[0].key
-        groups = self._intervals.stab(key, WATCH_TURN_WATCHERS) if self._intervals else []
+        groups = self._intervals.stab(key, WATCH_TURN_WATCHERS)
         exact = self._keys.get(key)
         if exact is not None:
             groups.append(exact)
@@ -202,7 +204,7 @@ class Hub:
         most = WATCH_TURN_WATCHERS
         concerned: dict[Group, list[WatchedChange]] = {}
         for change in changes:
-            groups = self._intervals.stab(change.key, most) if self._intervals else []
+            groups = self._intervals.stab(change.key, most)
             exact = self._keys.get(change.key)
             if exact is not None:
                 groups.append(exact)
@@ -319,7 +321,7 @@ class Hub:
         self._recalling = first = min(begun, revision, self.delivered)
         self._keys, self._intervals = Shards(), IntervalTree()
         self._deliveries.clear()
-        self._backlog_changes = self._backlog_bytes = self._prev_kvs = 0
+        self._backlog_changes = self._backlog_bytes = self._synced = self._prev_kvs = 0
         self.watchers = self.behind = 0
         asking = set(self._asking)
         for stream in tuple(self.streams):
@@ -350,6 +352,8 @@ class Hub:
                 for watcher in watchers
                 if watcher.state.value != "synced" or watcher.line is not group
             ]
+        if self._synced != sum(group.size for _, group in [*filed, *self._intervals.items()]):
+            wrong.append(f"{self!r} counts {self._synced} synced watchers")
         if not self._deliveries and (self._backlog_changes or self._backlog_bytes):
             wrong.append(f"{self._backlog_bytes} bytes wait for a delivery that is not there")
         return wrong
