@@ -176,9 +176,9 @@ class Delivery:
 
     def _look_up_keys(self, groups: Shards[bytes, Group]) -> None:
         keys, at = self._keys, self._at
-        end = min(at + _LOOK_UP, len(keys)) if groups else len(keys)
+        end = min(at + _LOOK_UP, len(keys))
         if not groups:
-            at = end
+            at = end = len(keys)
         while at < end:
             key, low = keys[at], at
             while at < len(keys) and keys[at] == key:
@@ -186,7 +186,7 @@ class Delivery:
             group = groups.get(key)
             if group is not None:
                 self._found.append((group, low, at))
-        self._at = max(at, end)
+        self._at = at
 
     def _look_up_intervals(self, intervals: IntervalTree[Group]) -> None:
         found = intervals.stab_all(self._keys, self._after, _LOOK_UP)

@@ -24,7 +24,7 @@ class Group(Line):
     __slots__ = ("next", "prev_kvs", "range")
 
     def __init__(self, key_range: KeyRange) -> None:
-        super().__init__()
+        Line.__init__(self)  # in half the time of super(), for each watch of another key
         self.range = key_range
         self.next: Watcher | None = None
         """Who is offered what next, while an offer is made; None when all were."""

@@ -1,12 +1,13 @@
 """A mapping that stays quick while it grows: many small dicts.
 
 A dict copies all that it has when it grows, which is a pause of 3 ms at 87,382 entries and twice
-as long each time. Here one of `_SHARDS` does, and not all of them at once: neighbouring numbers
-share a shard, and the hashes of keys are in no order.
+as long each time. Here one shard of 256 does, and not all of them at once: neighbouring numbers
+share one, and the hashes of keys are in no order.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, TypeVar
 
@@ -16,16 +17,16 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 _NEIGHBOURS_BITS: Final = 9
+"""So many bits of a number do not tell its shard."""
 _MASK: Final = 0xFF
-"""One less than there are shards at most."""
 
 
 class Shards(Generic[K, V]):
     __slots__ = ("_shards",)
 
     def __init__(self) -> None:
-        self._shards: dict[int, dict[K, V]] = {}
-        """Few of them are empty: those of which `pop_any` took the last."""
+        self._shards: defaultdict[int, dict[K, V]] = defaultdict(dict)
+        """Few of them are empty: those of which somebody took the last."""
 
     def __len__(self) -> int:
         return sum(map(len, self._shards.values()))
@@ -43,11 +44,7 @@ class Shards(Generic[K, V]):
 
     def shard_of(self, key: K) -> dict[K, V]:
         """The dict that `key` is in, or is to be put into."""
-        at = hash(key) >> _NEIGHBOURS_BITS & _MASK
-        shard = self._shards.get(at)
-        if shard is None:
-            shard = self._shards[at] = {}
-        return shard
+        return self._shards[hash(key) >> _NEIGHBOURS_BITS & _MASK]
 
     def pop(self, key: K) -> V | None:
         """None when it is not there."""
@@ -60,13 +57,14 @@ class Shards(Generic[K, V]):
             del self._shards[at]
         return value
 
-    def pop_any(self) -> V | None:
-        """None when there is none."""
+    @property
+    def last(self) -> dict[K, V] | None:
+        """A shard to take entries from; None when there are none."""
         shards = self._shards
         while shards:
             shard = next(reversed(shards.values()))
             if shard:
-                return shard.popitem()[1]
+                return shard
             shards.popitem()
         return None
 

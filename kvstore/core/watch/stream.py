@@ -99,9 +99,10 @@ class WatchStream:
             if request.watch_id in self._watchers:
                 return self._refuse(DUPLICATE_ID)
             self._has_chosen = True
-        upper = key_range.upper
-        if not key_range.is_single and upper is not None and upper <= key_range.key:
-            return self._refuse(EMPTY_RANGE)
+        if not key_range.is_single:
+            upper = key_range.upper
+            if upper is not None and upper <= key_range.key:
+                return self._refuse(EMPTY_RANGE)
         if request.start_revision < 0:
             return self._refuse(Compacted.message)
         if self._hold is not None and not self._hold(_bytes_of(key_range)):
@@ -190,12 +191,10 @@ class WatchStream:
     def shed(self, most: int) -> int:
         """Let up to so many watchers of a closed stream go; returns how many went."""
         count = 0
-        while count < most:
-            watcher = self._watchers.pop_any()
-            if watcher is None:
-                break
-            self._stop(watcher)
-            count += 1
+        while count < most and (shard := self._watchers.last) is not None:
+            while shard and count < most:
+                self._stop(shard.popitem()[1])
+                count += 1
         return count
 
     # -- the hub's side --------------------------------------------------------------------------
@@ -393,7 +392,8 @@ class WatchStream:
             self._behind.remove(watcher)
             if not self.closed:
                 self._hub.behind -= 1
-        self._notifying.pop(watcher, None)
+        if watcher.progress_notify:
+            self._notifying.pop(watcher, None)
         watcher.state = State.CANCELED
 
     def _put(self, message: WatchMessage) -> None:

@@ -81,4 +81,5 @@ class Watcher:
 
         Not less than it has seen, nor than it asked for.
         """
-        return max(self.start_revision, self.next_revision - 1)
+        start, seen = self.start_revision, self.next_revision - 1
+        return start if start > seen else seen
