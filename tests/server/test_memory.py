@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from kvstore.limits import WATCHERS_BYTES
 from kvstore.proto import rpc_pb2
 from kvstore.server.method import Kind, Method
 from kvstore.server.transports.http2 import header_block
@@ -50,6 +51,7 @@ class Bounds(NamedTuple):
     queued: int = backlog.FULL_BYTES
     waiting: int = backlog.WAITING_BYTES
     hoard: int = hoard.MOST_BYTES
+    watchers: int = WATCHERS_BYTES
     open: int = Limits.open_bytes
     block: int = Limits.max_header_list_bytes
     late_streams: int = Limits.late_streams
@@ -62,6 +64,7 @@ class Bounds(NamedTuple):
             + self.queued
             + self.waiting
             + self.hoard
+            + self.watchers
             + self.open
             + self.block
             + LATE_BYTES * self.late_streams
@@ -169,6 +172,7 @@ def test_one_connection(bounded: Callable[[Bounds], None]) -> None:
         queued=1024 * KIB,
         waiting=256 * KIB,
         hoard=512 * KIB,
+        watchers=0,  # tests/server/test_watch_flood.py fills that
         open=4096 * KIB,
         block=64 * KIB,
         late_streams=256,
@@ -186,6 +190,7 @@ def test_a_thousand_connections(bounded: Callable[[Bounds], None]) -> None:
         queued=16 * KIB,
         waiting=2 * KIB,
         hoard=4 * KIB,
+        watchers=0,
         open=256 * KIB,
         block=8 * KIB,
         late_streams=2,
