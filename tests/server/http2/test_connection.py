@@ -126,12 +126,12 @@ def told_by(pieces: list[bytes], most: int | None = None) -> tuple[list[object],
 def conversations(draw: st.DrawFn) -> bytes:
     """Requests on streams whose frames are mixed, with other frames in between."""
     encoder = hpack.Encoder()
-    out = [PREFACE, frame(SETTINGS, 0, 0)]
+    window = draw(st.sampled_from([0, 3, 65_535]))
+    out = [PREFACE, frame(SETTINGS, 0, 0, struct.pack(">HI", 4, window))]
     open_ids: list[int] = []
     next_id = 1
-    for step in draw(
-        st.lists(st.sampled_from(["open", "data", "end", "reset", "ping"]), max_size=20)
-    ):
+    steps = st.sampled_from(["open", "data", "end", "reset", "ping", "widen"])
+    for step in draw(st.lists(steps, max_size=20)):
         if step == "open":
             fields = [*FIELDS, (b"x-varying", b"%d" % draw(st.integers(0, 3)))]
             out.append(frame(HEADERS, END_HEADERS, next_id, encoder.encode(fields)))
@@ -141,12 +141,15 @@ def conversations(draw: st.DrawFn) -> bytes:
             out.append(frame(PING, 0, 0, bytes(8)))
         elif open_ids:
             stream_id = draw(st.sampled_from(open_ids))
-            if step == "reset":
+            if step == "widen":
+                by = draw(st.sampled_from([1, 5, 2**31 - 1, 0]))
+                out.append(frame(WINDOW_UPDATE, 0, stream_id, struct.pack(">I", by)))
+            elif step == "reset":
                 out.append(frame(RST_STREAM, 0, stream_id, bytes(4)))
             else:
                 flags = END_STREAM if step == "end" else 0
                 out.append(frame(DATA, flags, stream_id, draw(st.binary(max_size=9))))
-            if step != "data":
+            if step in ("reset", "end"):
                 open_ids.remove(stream_id)
     return b"".join(out)
 
@@ -172,6 +175,53 @@ def test_how_many_frames_are_taken_at_once_does_not_matter(
     in_pieces = told_by([conversation[:cut], conversation[cut:]], most)
     assert bodies == in_pieces[1]
     assert sorted(map(repr, told)) == sorted(map(repr, in_pieces[0]))
+
+
+class TestWiderBeforeItsData:
+    """What grpcio sends: HEADERS, WINDOW_UPDATE, DATA. The request is whole all the same."""
+
+    @pytest.mark.parametrize("updates", [[5], [1, 2, 2], [2**31 - 1]])
+    def test_the_request_is_whole_and_its_window_wider(self, updates: list[int]) -> None:
+        connection, sink = connect()
+        whole: list[int] = []
+        taken = sink.whole
+
+        def counted(stream_id: int, head: Head, body: bytes) -> None:
+            whole.append(stream_id)
+            taken(stream_id, head, body)
+
+        sink.whole = counted  # type: ignore[method-assign]
+        connection.receive(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)), 0.0)
+        connection.out.clear()
+        for stream_id in (1, 3):
+            parts = [frame(HEADERS, END_HEADERS, stream_id, encode_fields(FIELDS))]
+            parts += [frame(WINDOW_UPDATE, 0, stream_id, struct.pack(">I", by)) for by in updates]
+            parts.append(frame(DATA, END_STREAM, stream_id, b"0123456789"))
+            connection.receive(b"".join(parts), 0.0)
+        sent = [payload for kind, _, _, payload in frames(connection) if kind == DATA]
+        assert whole == [1, 3]
+        assert sent == [b"0123456789"[: sum(updates)]] * 2
+
+    @pytest.mark.parametrize("updates", [[0], [2**31 - 1, 1]])
+    def test_a_faulty_one_resets_the_stream(self, updates: list[int]) -> None:
+        connection, sink = connect()
+        connection.receive(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)), 0.0)
+        connection.out.clear()
+        parts = [frame(HEADERS, END_HEADERS, 1, encode_fields(FIELDS))]
+        parts += [frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", by)) for by in updates]
+        connection.receive(b"".join([*parts, frame(DATA, END_STREAM, 1, b"x")]), 0.0)
+        assert [kind for kind, _, _, _ in frames(connection)] == [RST_STREAM]
+        assert sink.told[-1] == (1, "reset")
+        assert not connection.is_closed
+
+    def test_they_are_counted(self) -> None:
+        connection, _ = connect()
+        connection.receive(PREFACE + frame(SETTINGS, 0, 0), 0.0)
+        update = frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1))
+        connection.receive(
+            frame(HEADERS, END_HEADERS, 1, encode_fields(FIELDS)) + update * 30_000, 0.0
+        )
+        assert connection.is_closed
 
 
 @pytest.mark.parametrize("kinds", ["h" * 1000, "d" * 1000, "he" * 500, "dhe" * 300])

@@ -27,8 +27,9 @@ followed by a reset before it has sent a body, however short that is.
 
 The request of a gRPC client is a HEADERS and a DATA frame, mostly in one read. Between them its
 stream is in `_arriving`, not in `streams`; when the read brings both, `sink.whole` gets the request
-and no Stream is made. The meaning is that of the table: with any other frame of a stream, and at
-the end of the read, what is still arriving gets its Stream.
+and no Stream is made. A WINDOW_UPDATE between them, as grpcio sends one, is remembered for it.
+The meaning is that of the table: with any other frame of a stream, and at the end of the read, what
+is still arriving gets its Stream.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from kvstore.server.transports.http2.frames import (
     PREFACE,
     PRIORITY_FLAG,
     SETTINGS,
+    WINDOW_UPDATE,
     ErrorCode,
     Setting,
     frame,
@@ -146,6 +148,8 @@ class Connection(Sending, Generic[H]):
         self.on_ack: Callable[[bytes], None] | None = None
         """Told the payload of each acknowledged PING."""
         self._arriving: dict[int, H] = {}
+        self._widened: dict[int, int] = {}
+        """By how much the client made the windows of those larger."""
         self._buffer = self._unread = b""
         self._is_greeted = self._has_settings = False
         self._next_id = 0
@@ -255,6 +259,11 @@ class Connection(Sending, Generic[H]):
                     at = next_at
                     sink.whole(stream_id, head, data[body:next_at])
                     continue
+            elif (
+                what == WINDOW_UPDATE and stream_id in arriving and self._widen(stream_id, data, at)
+            ):
+                at = next_at
+                continue
             if arriving and stream_id:
                 self._begin_arriving()
             at = next_at
@@ -266,7 +275,23 @@ class Connection(Sending, Generic[H]):
                 return end
         if arriving:
             self._begin_arriving()
+        if self._widened:
+            self._widened.clear()
         return at
+
+    def _widen(self, stream_id: int, data: bytes, at: int) -> bool:
+        """Remember a WINDOW_UPDATE of a stream that is arriving; False: it is a faulty one.
+
+        grpcio sends one between HEADERS and DATA of each call.
+        """
+        size_kind, _, _ = unpack_head(data, at)
+        increment = _uint32(data, at + HEAD_BYTES)[0] & _ID if size_kind >> 8 == 4 else 0
+        widened = self._widened.get(stream_id, 0) + increment
+        if not increment or self.initial_window + widened > MAX_WINDOW:
+            return False
+        self._on_idle_frame()
+        self._widened[stream_id] = widened
+        return True
 
     def _head(self, stream_id: int, block: bytes) -> H | None:
         """What a new block means; None: it is malformed, and its stream was reset."""
@@ -582,8 +607,11 @@ class Connection(Sending, Generic[H]):
         limits = self._limits
         open_bytes = limits.stream_bytes + head.kept_bytes
         self.open_bytes += open_bytes
+        window = self.initial_window
+        if self._widened:
+            window += self._widened.get(stream_id, 0)
         self.streams[stream_id] = stream = Stream(
-            stream_id, self.initial_window, limits.stream_window_bytes, is_remote_closed, open_bytes
+            stream_id, window, limits.stream_window_bytes, is_remote_closed, open_bytes
         )
         return stream
 
