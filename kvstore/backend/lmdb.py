@@ -100,7 +100,8 @@ class LmdbBackend:
         self._dir, self._fsync = plain(path), fsync
         self._pid = os.getpid()
         try:
-            if not create and _size(os.path.join(self._dir, DATA_FILE)) is None:
+            is_there = _size(os.path.join(self._dir, DATA_FILE)) is not None
+            if not (create or is_there or _has_journal(self._dir)):  # which tells that it was there
                 raise OpenError(f"{self._dir} holds no store: there is no {DATA_FILE} in it")
             make_directory(self._dir)
             self._lock = DirectoryLock(self._dir)
@@ -445,7 +446,7 @@ def look(directory: StrPath, *, is_thorough: bool = True) -> list[str]:
 
 
 def _has_journal(directory: StrPath) -> bool:
-    names = os.listdir(directory)
+    names = os.listdir(directory) if os.path.isdir(directory) else []
     is_spare = any(spare_number(name) is not None for name in names)
     return is_spare or any(layout.live_numbers(names) for layout in (CURRENT, FORMAT_2))
 

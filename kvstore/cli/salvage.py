@@ -60,8 +60,9 @@ def _run(source: Path, target: Path) -> int:
         f"{target}: revision {made.head}, {made.keys} keys, {len(made.records)} records, "
         f"{len(made.leases)} leases, history from revision {max(made.compact, 1) + 1} on"
     )
+    damaged = "damaged" if made.missing else "damaged, but nothing is lost by it"
     for what in made.notes:
-        say(f"damaged, but nothing is lost by it: {what}")
+        say(f"{damaged}: {what}")
     for what in made.missing:
         say(f"missing: {what}")
     for key, revision, is_deleted in made.uncertain:

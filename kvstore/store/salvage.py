@@ -73,7 +73,7 @@ class Salvaged:
     """A sentence for each loss; empty when everything is there."""
     uncertain: list[Uncertain] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What was damaged and cost nothing."""
+    """What was damaged; whatever it cost is in `missing`."""
 
 
 def salvage(directory: Path) -> Salvaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,32 @@ def test_something_is_missing(
     assert '\nuncertain: "k\\"0" is as it was at revision 2\n' in out
     assert err.startswith("kvstore: something is missing; ")
     assert main(["check", str(tmp_path / "new")]) == 0
+
+
+def test_damage_beside_a_loss_is_not_said_to_cost_nothing(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with kvstore.open(directory) as db:
+        for number in range(300):
+            db.put(f"later/{number}", b"v")
+        shutil.copytree(directory, tmp_path / "killed")
+    segment = min((tmp_path / "killed").glob("segment-*"))
+    segment.unlink()
+    segment.mkdir()
+    assert main(["salvage", str(tmp_path / "killed"), str(tmp_path / "new")]) == 3
+    out = capsys.readouterr().out
+    assert "missing: " in out
+    assert f"\ndamaged: {segment.name} cannot be read" in out
+
+
+def test_a_directory_without_its_file_is_not_said_to_be_empty(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "data.lmdb").unlink()
+    assert main(["check", str(directory)]) == 1
+    said = capsys.readouterr()
+    assert "data.lmdb is missing, and there is a journal beside it" in said.out + said.err
+    assert "kvstore salvage" in said.out + said.err
 
 
 def test_nothing_can_be_salvaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
