@@ -63,7 +63,11 @@ def main(argv: Sequence[str]) -> int:
     results: list[Result] = []
     skipped: list[str] = []
     if options.dir is not None:
-        options.dir.mkdir(parents=True, exist_ok=True)
+        try:
+            options.dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(f"python -m bench: error: --dir {options.dir}: {error.strerror}", file=sys.stderr)
+            return 2
     with tempfile.TemporaryDirectory(prefix="kvstore-bench-", dir=options.dir) as name:
         directory = Path(name)
         facts = machine(directory)
@@ -141,4 +145,7 @@ def _skip(skipped: list[str], reason: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

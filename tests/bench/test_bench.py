@@ -71,6 +71,14 @@ def test_the_directory_for_the_data_is_made(
     assert seen[0].is_relative_to(where)
 
 
+def test_a_directory_that_cannot_be_made_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["--dir", str(tmp_path / "file" / "below")]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
 class TestResult:
     def test_a_rate_passes_from_its_target_on(self) -> None:
         assert rate(10, target=10).passed
