@@ -14,10 +14,10 @@ from kvstore.core.engine import Engine
 from kvstore.core.mvcc import record as records
 from kvstore.core.mvcc.revision import REVISION_BYTES, TOMBSTONE, unpack
 from kvstore.errors import OpenError
+from kvstore.store.format import check_format
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import FIRST_REVISION, recover
 from kvstore.store.rows import lease_key, lease_row, meta
-from kvstore.store.upgrade import check_format
 from kvstore.types import KeyValue
 
 __all__ = ["check_backend", "check_directory"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kvstore.backend.interface import Backend
+from kvstore.store.format import check_format
 from kvstore.store.rows import meta, set_meta
-from kvstore.store.upgrade import check_format
 
 __all__ = ["Identity", "load_identity"]
 

@@ -11,8 +11,8 @@ from kvstore.core.mvcc.record import HEAD_BYTES, is_whole, key_of
 from kvstore.core.mvcc.revision import TOMBSTONE
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.store.damage import damaged_record
+from kvstore.store.format import check_format
 from kvstore.store.rows import lease_row, meta
-from kvstore.store.upgrade import check_format
 
 __all__ = ["recover"]
 

@@ -27,6 +27,7 @@ from kvstore.core.mvcc.revision import to_bytes
 from kvstore.errors import CorruptStore
 
 __all__ = [
+    "FORMAT",
     "FORMAT_KEY",
     "META_KEYS",
     "UPGRADE_KEY",
@@ -41,6 +42,7 @@ __all__ = [
 _WRITE_INDEX_KEY = b"meta:write_index"
 _WRITE_INDEX_CRC = crc32(_WRITE_INDEX_KEY)
 _pack_crc = Struct("<I").pack
+FORMAT = 3
 FORMAT_KEY = b"meta:format"
 UPGRADE_KEY = b"meta:upgrade"
 META_KEYS = frozenset(

@@ -34,8 +34,7 @@ from kvstore.core.mvcc.revision import REVISION_BYTES, TOMBSTONE, bound, main_of
 from kvstore.errors import CorruptStore
 from kvstore.limits import MAX_LEASE_TTL_S
 from kvstore.store.recovery import FIRST_REVISION
-from kvstore.store.rows import FORMAT_KEY, META_KEYS, UPGRADE_KEY, lease_key
-from kvstore.store.upgrade import FORMAT
+from kvstore.store.rows import FORMAT, FORMAT_KEY, META_KEYS, UPGRADE_KEY, lease_key
 
 __all__ = ["Salvaged", "Uncertain", "salvage"]
 

@@ -1,12 +1,4 @@
-"""The format of a directory: marked in a new one, upgraded in an old one, refused otherwise.
-
-    found                            what is done
-    no format, an empty log          it is marked with this format
-    1 or 2                           each row gets its checksum, in slices
-    3 and how far an upgrade came    the upgrade goes on
-    3                                nothing
-    anything else                    CorruptStore
-    a table or row nobody knows      CorruptStore that names it
+"""The upgrade of a directory of an older format: each row gets its checksum, in slices.
 
 Formats 1 and 2 had the same rows and no checksums (what differs between their journals is the
 backend's matter). The first slice marks the directory with this format, so that no older version
@@ -14,83 +6,39 @@ opens it any more, and each slice says in its own commit how far it came: a cras
 leaves what the next opening goes on with.
 """
 
+from __future__ import annotations
+
 import logging
 import time
-from typing import NamedTuple
 
 import msgpack
 
 from kvstore.backend.interface import Backend, BackendFull, MapFull, Row, Table, WriteBatch
-from kvstore.backend.journal.mark import MARK_KEY
 from kvstore.checksum import sealed_row
 from kvstore.core.mvcc.record import sealed
-from kvstore.errors import CorruptStore, OpenError
+from kvstore.errors import OpenError
 from kvstore.limits import UPGRADE_SCAN_ROWS, UPGRADE_SLICE_BYTES, UPGRADE_SLICE_ROWS
-from kvstore.store.rows import FORMAT_KEY, META_KEYS, UPGRADE_KEY
+from kvstore.store.rows import FORMAT, FORMAT_KEY, META_KEYS, UPGRADE_KEY
 
-__all__ = ["FORMAT", "check_format"]
+__all__ = ["upgrade"]
 
-FORMAT = 3
-_KNOWN = META_KEYS | {MARK_KEY, Table.LOG.value, Table.LEASE.value}
 log = logging.getLogger(__name__)
 
 
-class _Progress(NamedTuple):
+class _Progress:
     """The rows of `table` from `key` on, and of the tables after it, are as they were."""
 
-    table: bytes
-    key: bytes
+    __slots__ = ("key", "table")
+
+    def __init__(self, table: bytes, key: bytes) -> None:
+        self.table, self.key = table, key
 
 
-def check_format(backend: Backend) -> None:
-    """Leave the backend with rows of this format. Nothing may have been committed to it.
+def upgrade(backend: Backend, found: int, rows: dict[bytes, bytes]) -> None:
+    """From format `found`, or on from where it was cut short; `rows` are all of META.
 
-    Raises CorruptStore, OpenError. An upgrade is O(rows), with a commit for each slice of them.
+    O(rows), with a commit for each slice of them. Raises OpenError.
     """
-    snapshot = backend.snapshot()
-    try:
-        rows = dict(snapshot.rows(Table.META))
-        is_empty = not snapshot.scan(Table.LOG, b"", 1)
-    finally:
-        snapshot.close()
-    found = _format_of(rows)
-    if found is not None and not 1 <= found <= FORMAT:
-        raise CorruptStore(
-            f"the store has format {found}, this version reads formats 1 to {FORMAT}"
-        )
-    _refuse_unknown(rows)
-    if found is None:
-        if not is_empty:
-            raise CorruptStore("the log has records and no row says which format they have")
-        backend.commit(WriteBatch(puts=[(Table.META, FORMAT_KEY, msgpack.packb(FORMAT))]))
-    elif found < FORMAT or UPGRADE_KEY in rows:
-        _upgrade(backend, found, rows)
-
-
-def _format_of(rows: dict[bytes, bytes]) -> int | None:
-    row = rows.get(FORMAT_KEY)
-    if row is None:
-        return None
-    try:
-        return int(msgpack.unpackb(row))
-    except Exception as error:
-        raise CorruptStore(f"the row about the format cannot be read: {error}") from error
-
-
-def _refuse_unknown(rows: dict[bytes, bytes]) -> None:
-    unknown = sorted(rows.keys() - _KNOWN)
-    if unknown:
-        names = ", ".join(repr(name.decode(errors="replace")) for name in unknown[:5])
-        raise CorruptStore(
-            f"the store has tables or rows that this version does not know: {names}; "
-            "open it with the version that wrote them, or a newer one"
-        )
-
-
-# -- the upgrade -----------------------------------------------------------------------------------
-
-
-def _upgrade(backend: Backend, found: int, rows: dict[bytes, bytes]) -> None:
     started_s, count = time.monotonic(), 0
     progress = _begin(backend, found, rows)
     tables = [Table.LOG, Table.LEASE]
@@ -145,7 +93,7 @@ def _sealed_rows(table: Table, rows: list[Row]) -> list[tuple[Table, bytes, byte
 
 
 def _progress_put(progress: _Progress) -> tuple[Table, bytes, bytes]:
-    return Table.META, UPGRADE_KEY, msgpack.packb(tuple(progress))
+    return Table.META, UPGRADE_KEY, msgpack.packb((progress.table, progress.key))
 
 
 def _commit(backend: Backend, batch: WriteBatch) -> None:

@@ -9,8 +9,8 @@ from kvstore.backend.memory import MemoryBackend
 from kvstore.core.mvcc.record import encode, encode_tombstone
 from kvstore.core.mvcc.revision import pack, to_bytes
 from kvstore.errors import CorruptStore
+from kvstore.store.format import check_format
 from kvstore.store.recovery import recover
-from kvstore.store.upgrade import check_format
 
 
 @pytest.mark.parametrize("is_deletion", [True, False])

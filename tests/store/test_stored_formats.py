@@ -10,8 +10,8 @@ import pytest
 
 from kvstore.backend import open_backend
 from kvstore.store.checker import check_directory
+from kvstore.store.rows import FORMAT
 from kvstore.store.threads import ThreadStore
-from kvstore.store.upgrade import FORMAT
 from kvstore.types import PutOp, Txn
 from tests.store.formats.content import content_of
 

@@ -19,8 +19,8 @@ from kvstore.errors import CorruptStore, OpenError, StoreFailed
 from kvstore.keys import ALL_KEYS
 from kvstore.store.aio import LoopStore
 from kvstore.store.checker import check_directory
+from kvstore.store.rows import FORMAT
 from kvstore.store.threads import ThreadStore
-from kvstore.store.upgrade import FORMAT
 from kvstore.types import PutOp, Txn, WatchCreate
 from tests.store.formats.content import content_of
 from tests.store.test_stored_formats import FORMATS, unpacked
