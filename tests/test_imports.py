@@ -94,6 +94,41 @@ NO_ANNOTATION_AS_TEXT = "import typing; typing.ForwardRef = None\n"
 """What stops a program where typing is given text: the first that it compiles takes as long as a
 dozen modules of the store. A module with a NamedTuple does without `from __future__ import
 annotations`, and bases and bounds are classes."""
+KINDS = """
+import sys
+for name, module in sorted(sys.modules.items()):
+    for kind in vars(module).values() if name.startswith("kvstore.") else ():
+        if isinstance(kind, type) and kind.__module__ == name:
+            if issubclass(kind, tuple):
+                print("tuple", name, kind.__name__)
+            if getattr(kind, "_is_protocol", False):
+                print("protocol", name, kind.__name__)
+"""
+"""The classes of an opened store that take long to make: one of typing.NamedTuple takes as long as
+eight plain ones with `__slots__`, a Protocol as two."""
+TUPLES = {
+    "kvstore.embedded.plans Swap",
+    "kvstore.embedded.watch Batch",
+    "kvstore.keys KeyRange",
+    "kvstore.store.options StoreOptions",
+}
+"""Values that users unpack, compare and `_replace`, beside all of kvstore.types."""
+PROTOCOLS = {
+    "kvstore.backend.interface Backend",
+    "kvstore.backend.interface Snapshot",
+    "kvstore.embedded.base Shell",
+    "kvstore.embedded.ops HasLeaseId",
+}
+"""The others are for type checkers alone, and made for nobody else."""
+SELDOM = {
+    "kvstore.backend.remains",
+    "kvstore.core.ports",
+    "kvstore.store.checker",
+    "kvstore.store.interface",
+    "kvstore.store.salvage",
+    "kvstore.store.upgrade",
+}
+"""What only old or damaged data needs, or nobody who runs a store."""
 HEAVY = {"grpc", "cryptography", "yaml", "prometheus_client"}
 """The modules of grpcio, cryptography, PyYAML and Prometheus' client: imported where they are
 used, and few ask for what uses them."""
@@ -102,15 +137,24 @@ COSTLY = {"asyncio", "ssl", "dataclasses", "inspect", "hashlib", "secrets", "pat
 can do without: `python -m bench --only imports` has the figures."""
 
 
-def loaded_by(program: str, *arguments: str) -> set[str]:
-    shown = "\nimport sys; print('\\n'.join(sorted(sys.modules)))"
+def lines_of(program: str, *arguments: str) -> set[str]:
     ended = subprocess.run(
-        [sys.executable, "-c", program + shown, *arguments],
+        [sys.executable, "-c", program, *arguments],
         check=True,
         capture_output=True,
         text=True,
     )
-    return set(ended.stdout.split())
+    return set(ended.stdout.splitlines())
+
+
+def loaded_by(program: str, *arguments: str) -> set[str]:
+    return lines_of(program + "\nimport sys; print('\\n'.join(sorted(sys.modules)))", *arguments)
+
+
+def kinds_of(sort: str, directory: Path) -> set[str]:
+    """ "MODULE NAME" of each class of that sort in an opened store."""
+    found = (line.split(" ", 1) for line in lines_of(USE_DISK + KINDS, str(directory)))
+    return {name for kind, name in found if kind == sort}
 
 
 class TestImports:
@@ -168,3 +212,14 @@ class TestImports:
     @pytest.mark.parametrize("program", [USE, USE_DISK])
     def test_use_with_threads_compiles_no_annotation(self, program: str, tmp_path: Path) -> None:
         loaded_by(NO_ANNOTATION_AS_TEXT + program, str(tmp_path))
+
+    def test_use_of_new_and_of_old_data_loads_nothing_that_few_need(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            assert loaded_by(USE_DISK, str(tmp_path)) & SELDOM == set()
+
+    def test_only_values_of_users_are_named_tuples(self, tmp_path: Path) -> None:
+        made = kinds_of("tuple", tmp_path)
+        assert {name for name in made if not name.startswith("kvstore.types ")} == TUPLES
+
+    def test_no_protocol_is_made_for_type_checkers_alone(self, tmp_path: Path) -> None:
+        assert kinds_of("protocol", tmp_path) == PROTOCOLS

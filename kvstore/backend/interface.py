@@ -1,8 +1,10 @@
 """What a backend is: ordered durable rows in a few tables, one writer, snapshots for reading."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from kvstore.errors import StoreError
 
@@ -60,12 +62,18 @@ class CommitUncertain(StoreError):
     message = "the outcome of the commit is unknown"
 
 
-class WriteBatch(NamedTuple):
+class WriteBatch:
     """One commit. `appends` go to the end of the log, ascending; deletes come first."""
 
-    appends: Sequence[Row] = ()
-    puts: Sequence[tuple[Table, bytes, bytes]] = ()
-    deletes: Sequence[tuple[Table, bytes]] = ()
+    __slots__ = ("appends", "deletes", "puts")
+
+    def __init__(
+        self,
+        appends: Sequence[Row] = (),
+        puts: Sequence[tuple[Table, bytes, bytes]] = (),
+        deletes: Sequence[tuple[Table, bytes]] = (),
+    ) -> None:
+        self.appends, self.puts, self.deletes = appends, puts, deletes
 
 
 class Snapshot(Protocol):

@@ -192,7 +192,8 @@ class JournaledBackend:
         mark = Mark(journal.journal_id, journal.last.sequence, journal.number, 0, True)
         try:
             with self._moving:
-                self._lmdb.commit(batch._replace(puts=[*batch.puts, pack_mark(mark)]))
+                puts = [*batch.puts, pack_mark(mark)]
+                self._lmdb.commit(WriteBatch(batch.appends, puts, batch.deletes))
                 self._mark = mark
                 self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
         except BaseException:
@@ -252,12 +253,11 @@ class JournaledBackend:
             self._move(newest, is_open=is_open)
 
     def _move(self, stretch: Stretch, *, is_open: bool = True) -> None:
-        mark, journal, last = self._mark, self._journal, stretch.last
-        assert mark is not None
+        old, journal = self._mark, self._journal
+        assert old is not None
         assert journal is not None
-        if last is not None:
-            mark = mark._replace(sequence=last.sequence, number=last.number, at=last.at)
-        mark = mark._replace(is_open=is_open)
+        last = stretch.last or old.position
+        mark = Mark(old.journal_id, last.sequence, last.number, last.at, is_open)
         try:
             merged = stretch.merged()
             self._lmdb.move(

@@ -10,16 +10,18 @@ transaction between two looks at the same tuple: what is in no layer is then in 
 both is the same.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kvstore.backend.interface import BackendError, Row, Table, WriteBatch
 from kvstore.backend.journal.segment import Position
 from kvstore.backend.lmdb import READ_ERRORS, LmdbSnapshot
 
-__all__ = ["Merged", "OverlaySnapshot", "Stretch", "StretchOwner"]
+__all__ = ["Merged", "OverlaySnapshot", "Stretch"]
 
 _LOG = Table.LOG
 _ABSENT = object()
@@ -27,12 +29,18 @@ Rows = dict[bytes, bytes | None]
 """None: deleted."""
 
 
-class Merged(NamedTuple):
+class Merged:
     """A stretch as one commit: records that it both added and dropped are left out."""
 
-    appends: dict[bytes, bytes]
-    puts: list[tuple[Table, bytes, bytes]]
-    deletes: list[tuple[Table, bytes]]
+    __slots__ = ("appends", "deletes", "puts")
+
+    def __init__(
+        self,
+        appends: dict[bytes, bytes],
+        puts: list[tuple[Table, bytes, bytes]],
+        deletes: list[tuple[Table, bytes]],
+    ) -> None:
+        self.appends, self.puts, self.deletes = appends, puts, deletes
 
 
 class Stretch:
@@ -91,11 +99,13 @@ class Stretch:
         return Merged(log, puts, deletes + [row for row, value in rows.items() if value is None])
 
 
-class StretchOwner(Protocol):
-    @property
-    def stretches(self) -> tuple[Stretch, ...]:
-        """Oldest first."""
-        ...
+if TYPE_CHECKING:  # nobody makes one
+
+    class StretchOwner(Protocol):
+        @property
+        def stretches(self) -> tuple[Stretch, ...]:
+            """Oldest first."""
+            ...
 
 
 class _Layer:

@@ -30,13 +30,14 @@ A value that does not fit has its page number in the node, and pages of its own:
 count at 12, then the bytes. Everything is little-endian. Source: LMDB 0.9, mdb.c.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 from types import TracebackType
-from typing import NamedTuple
 
 from kvstore.backend.directory import StrPath
 
@@ -81,22 +82,32 @@ class PageDamage(Exception):
     """A page is not what it should be; the text says which and why."""
 
 
-class Tree(NamedTuple):
-    flags: int
-    depth: int
-    branch_pages: int
-    leaf_pages: int
-    overflow_pages: int
-    rows: int
-    root: int
+class Tree:
+    __slots__ = ("branch_pages", "depth", "flags", "leaf_pages", "overflow_pages", "root", "rows")
+
+    def __init__(
+        self,
+        flags: int,
+        depth: int,
+        branch_pages: int,
+        leaf_pages: int,
+        overflow_pages: int,
+        rows: int,
+        root: int,
+    ) -> None:
+        self.flags, self.depth, self.rows, self.root = flags, depth, rows, root
+        self.branch_pages, self.leaf_pages = branch_pages, leaf_pages
+        self.overflow_pages = overflow_pages
 
 
-class Meta(NamedTuple):
-    page_bytes: int
-    free: Tree
-    main: Tree
-    last_page: int
-    transaction: int
+class Meta:
+    __slots__ = ("free", "last_page", "main", "page_bytes", "transaction")
+
+    def __init__(
+        self, page_bytes: int, free: Tree, main: Tree, last_page: int, transaction: int
+    ) -> None:
+        self.page_bytes, self.free, self.main = page_bytes, free, main
+        self.last_page, self.transaction = last_page, transaction
 
 
 class PageFile:
@@ -117,7 +128,7 @@ class PageFile:
     def close(self) -> None:
         os.close(self._file)
 
-    def __enter__(self) -> "PageFile":
+    def __enter__(self) -> PageFile:
         return self
 
     def __exit__(

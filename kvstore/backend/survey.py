@@ -6,8 +6,10 @@ but not the rows in it. So it sees pages that are missing, zero, in the wrong pl
 file, and not a length in a row that was changed.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvstore.backend.directory import StrPath
 from kvstore.backend.interface import Row
@@ -41,21 +43,22 @@ _MOST_TOLD: Final = 100
 _SUBTREE_BYTES: Final = 48
 
 
-class Damage(NamedTuple):
+class Damage:
     """Rows from key `low` on and below `high` (None: to the end) cannot be read."""
 
-    what: str
-    low: bytes
-    high: bytes | None
+    __slots__ = ("high", "low", "what")
+
+    def __init__(self, what: str, low: bytes, high: bytes | None) -> None:
+        self.what, self.low, self.high = what, low, high
 
 
-class _Place(NamedTuple):
+class _Place:
     """A page in a tree: how many levels from it to the leaves, and the keys that it may have."""
 
-    number: int
-    levels: int
-    low: bytes
-    high: bytes | None
+    __slots__ = ("high", "levels", "low", "number")
+
+    def __init__(self, number: int, levels: int, low: bytes, high: bytes | None) -> None:
+        self.number, self.levels, self.low, self.high = number, levels, low, high
 
 
 class Walk:

@@ -19,9 +19,11 @@ it count. What a second exception leaves of that, or one that comes out of `publ
 `mend` brings to its end.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from kvstore.core.lease.lessor import LeaseState, Lessor
 from kvstore.core.mvcc.change import Change, Events
@@ -32,9 +34,8 @@ from kvstore.core.mvcc.revision import bound, main_of, unpack
 from kvstore.core.mvcc.tree_index import TreeIndex
 from kvstore.core.mvcc.txn import TxnRun, Write
 from kvstore.core.mvcc.validate import check_range, check_txn, payload_bytes
-from kvstore.core.ports import RecordReader
 from kvstore.core.totals import Totals
-from kvstore.core.watch.delivery import Past, WatchedChange
+from kvstore.core.watch.delivery import Past
 from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
@@ -74,16 +75,22 @@ from kvstore.types import (
 )
 from kvstore.verify import invariant
 
+if TYPE_CHECKING:
+    from kvstore.core.ports import RecordReader
+    from kvstore.core.watch.delivery import WatchedChange
+
 __all__ = ["Applied", "Batch", "Engine", "Recovered"]
 
 T = TypeVar("T")
 
 
-class Applied(NamedTuple, Generic[T]):
+class Applied(Generic[T]):
     """A decision; `result` may leave the process once `durable_sequence >= sequence`."""
 
-    sequence: int
-    result: T
+    __slots__ = ("result", "sequence")
+
+    def __init__(self, sequence: int, result: T) -> None:
+        self.sequence, self.result = sequence, result
 
 
 class Decision:
@@ -107,12 +114,14 @@ class Decision:
         return marks or bool(self.writes or self.leases or self.dropped)
 
 
-class Batch(NamedTuple):
+class Batch:
     """The decisions of one commit, in order."""
 
-    decisions: list[Decision]
-    last_sequence: int
-    write_index: int
+    __slots__ = ("decisions", "last_sequence", "write_index")
+
+    def __init__(self, decisions: list[Decision], last_sequence: int, write_index: int) -> None:
+        self.decisions, self.last_sequence = decisions, last_sequence
+        self.write_index = write_index
 
 
 class Recovered:

@@ -54,11 +54,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Plan(NamedTuple, Generic[T]):
+class Plan(Generic[T]):
     """Run `txn`, give its result to `finish`; that answers or raises Conflict."""
 
-    txn: Txn
-    finish: Callable[[TxnResult], T]
+    __slots__ = ("finish", "txn")
+
+    def __init__(self, txn: Txn, finish: Callable[[TxnResult], T]) -> None:
+        self.txn, self.finish = txn, finish
 
 
 class Swap(NamedTuple):
@@ -138,11 +140,13 @@ def update(
     return _guarded(raw, ops.put(raw, new, lease=old.lease), old.mod_revision, finish)
 
 
-class Kept(NamedTuple):
+class Kept:
     """Where the history of a key begins: a survivor to read first (0: none), then the changes."""
 
-    survivor_revision: int
-    since: int
+    __slots__ = ("since", "survivor_revision")
+
+    def __init__(self, survivor_revision: int, since: int) -> None:
+        self.survivor_revision, self.since = survivor_revision, since
 
 
 def kept_since(compact_revision: int, since: int) -> Kept:

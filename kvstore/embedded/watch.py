@@ -16,16 +16,16 @@ from collections import deque
 from collections.abc import Callable
 from itertools import groupby
 from types import TracebackType
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvstore.embedded.arguments import wait_s
 from kvstore.errors import StoreClosed, WatchCanceled
-from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 from kvstore.types import Event, WatchCreate, WatchMessage
 
-__all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
+if TYPE_CHECKING:
+    from kvstore.store.interface import AsyncWatchStream, WatchStreamProtocol
 
-S = TypeVar("S", bound=WatchStreamProtocol | AsyncWatchStream)
+__all__ = ["AsyncWatch", "Batch", "Inbox", "Watch", "next_message"]
 
 
 class Batch(NamedTuple):
@@ -72,11 +72,14 @@ class Inbox:
         return batch
 
 
-class _WatchBase(Generic[S]):
+class _WatchBase:
     __slots__ = ("_check", "_closed", "_inbox", "_is_broken", "_open", "_request", "_stream")
 
     def __init__(
-        self, open_stream: Callable[[], S], request: WatchCreate, check: Callable[[], object]
+        self,
+        open_stream: "Callable[[], WatchStreamProtocol | AsyncWatchStream]",
+        request: WatchCreate,
+        check: Callable[[], object],
     ) -> None:
         self._open, self._stream = open_stream, open_stream()
         try:
@@ -131,7 +134,7 @@ class _WatchBase(Generic[S]):
         return f"<{type(self).__name__} {state}, revision {self.revision}>"
 
 
-class Watch(_WatchBase[WatchStreamProtocol]):
+class Watch(_WatchBase):
     """A blocking watch: an endless iterator of batches and a context manager.
 
     One thread iterates; another may `close` it, which ends the iteration. Iterating raises
@@ -139,6 +142,7 @@ class Watch(_WatchBase[WatchStreamProtocol]):
     """
 
     __slots__ = ()
+    _stream: "WatchStreamProtocol"
 
     def next(self, timeout: float | None = None) -> Batch | None:
         """The next batch, waiting for it.
@@ -202,10 +206,11 @@ class Watch(_WatchBase[WatchStreamProtocol]):
         self.close()
 
 
-class AsyncWatch(_WatchBase[AsyncWatchStream]):
+class AsyncWatch(_WatchBase):
     """As Watch, for `async for` and `async with`; `next` is awaited, `close` is not."""
 
     __slots__ = ()
+    _stream: "AsyncWatchStream"
 
     async def next(self, timeout: float | None = None) -> Batch | None:  # noqa: ASYNC109
         """As Watch.next, with the same argument; a surrounding asyncio.timeout works as well."""
@@ -256,7 +261,7 @@ class AsyncWatch(_WatchBase[AsyncWatchStream]):
         self.close()
 
 
-async def next_message(stream: AsyncWatchStream, timeout_s: float | None) -> WatchMessage | None:
+async def next_message(stream: "AsyncWatchStream", timeout_s: float | None) -> WatchMessage | None:
     """The stream's next message; None after `timeout_s` seconds without one."""
     import asyncio  # here, so that blocking use of the package does not load it
 

@@ -5,13 +5,15 @@ that fails says how: the map is full (grow it and commit again), clean (nothing 
 neither: then what is on disk is unknown and the store must not write any more.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kvstore.backend.interface import Backend, BackendFull, BackendRefused, MapFull
 from kvstore.core.engine import Batch, Engine
@@ -37,10 +39,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-class Outcome(NamedTuple):
-    error: BaseException | None = None
-    duration_s: float = 0.0
-    """Of the commit, when it went well."""
+class Outcome:
+    __slots__ = ("duration_s", "error")
+
+    def __init__(self, error: BaseException | None = None, duration_s: float = 0.0) -> None:
+        """`duration_s` is the commit's, when it went well."""
+        self.error, self.duration_s = error, duration_s
 
     @property
     def is_map_full(self) -> bool:
@@ -137,7 +141,7 @@ class Committer:
     def __init__(
         self,
         backend: Backend,
-        loop: "asyncio.AbstractEventLoop",
+        loop: asyncio.AbstractEventLoop,
         on_commit: Callable[[Batch, Outcome], None],
     ) -> None:
         """`on_commit` is called on the loop after each commit, again when it raises."""

@@ -11,9 +11,10 @@ Each segment has its own random salt, so what an earlier use of the file left be
 never look like an entry of it.
 """
 
+from __future__ import annotations
+
 import zlib
 from struct import Struct
-from typing import NamedTuple
 
 import msgpack
 
@@ -35,11 +36,12 @@ _RESERVED = {3: "user", 4: "role", 5: "alarm", 6: "sample", 7: "member"}
 """Tables that a later version of this format may have."""
 
 
-class Entry(NamedTuple):
-    sequence: int
-    batch: WriteBatch
-    end: int
-    """Where the next entry begins."""
+class Entry:
+    __slots__ = ("batch", "end", "sequence")
+
+    def __init__(self, sequence: int, batch: WriteBatch, end: int) -> None:
+        """`end` is where the next entry begins."""
+        self.sequence, self.batch, self.end = sequence, batch, end
 
 
 def encode_body(batch: WriteBatch) -> bytes:

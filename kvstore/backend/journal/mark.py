@@ -4,7 +4,7 @@ The value is msgpack [journal id, sequence, segment, offset, is open, position i
 and a checksum. The last is nil: nothing writes it yet, and what says otherwise is refused.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
 import msgpack
 
@@ -18,16 +18,21 @@ __all__ = ["MARK_KEY", "Mark", "pack_mark", "unpack_mark"]
 MARK_KEY = b"mark"
 
 
-class Mark(NamedTuple):
-    journal_id: bytes
-    sequence: int
-    """The last commit that LMDB has."""
-    number: int
-    """The segment of that commit."""
-    at: int
-    """Where its entry begins; 0: no entry was written yet, the first goes into that segment."""
-    is_open: bool
-    """May the journal have more? Then it must be there."""
+class Mark:
+    __slots__ = ("at", "is_open", "journal_id", "number", "sequence")
+
+    def __init__(
+        self, journal_id: bytes, sequence: int, number: int, at: int, is_open: bool
+    ) -> None:
+        self.journal_id = journal_id
+        self.sequence = sequence
+        """The last commit that LMDB has."""
+        self.number = number
+        """The segment of that commit."""
+        self.at = at
+        """Where its entry begins; 0: no entry was written yet, the first goes into that segment."""
+        self.is_open = is_open
+        """May the journal have more? Then it must be there."""
 
     @property
     def position(self) -> Position:
@@ -36,7 +41,8 @@ class Mark(NamedTuple):
 
 def pack_mark(mark: Mark) -> tuple[Table, bytes, bytes]:
     """As a put of a batch."""
-    return Table.META, MARK_KEY, sealed_row(MARK_KEY, msgpack.packb((*mark, None)))
+    fields = (mark.journal_id, mark.sequence, mark.number, mark.at, mark.is_open, None)
+    return Table.META, MARK_KEY, sealed_row(MARK_KEY, msgpack.packb(fields))
 
 
 def unpack_mark(row: bytes | None) -> Mark | None:

@@ -26,7 +26,7 @@ After a closed mark LMDB has everything: the segments are not needed, and whatev
 them costs nothing. Only a commit that follows the mark is told, since data.lmdb is then too old.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
 from kvstore.backend.interface import WriteBatch
 from kvstore.backend.journal.disk import Disk
@@ -38,15 +38,15 @@ from kvstore.errors import CorruptStore
 __all__ = ["Replayed", "Tail", "replay"]
 
 
-class Tail(NamedTuple):
+class Tail:
     """Where the next entry goes."""
 
-    number: int
-    salt: bytes
-    size_bytes: int
-    at: int
-    last: bytes
-    """The last entry's bytes, which end there; b"" when none was read."""
+    __slots__ = ("at", "last", "number", "salt", "size_bytes")
+
+    def __init__(self, number: int, salt: bytes, size_bytes: int, at: int, last: bytes) -> None:
+        """`last` is the last entry's bytes, which end there; b"" when none was read."""
+        self.number, self.salt, self.size_bytes = number, salt, size_bytes
+        self.at, self.last = at, last
 
 
 class Replayed:

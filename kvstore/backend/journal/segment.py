@@ -16,11 +16,12 @@ live segment with a head that cannot be read is damage, never a crash. `spare-NU
 waits for its next use; what it holds means nothing.
 """
 
+from __future__ import annotations
+
 import os
 import zlib
 from collections.abc import Callable
 from struct import Struct
-from typing import NamedTuple
 
 from kvstore.errors import CorruptStore
 
@@ -45,35 +46,42 @@ _fields = Struct("<8s16sQ8sQQQQ")
 _crc = Struct("<I")
 
 
-class Position(NamedTuple):
+class Position:
     """Of a commit in the journal."""
 
-    sequence: int
-    number: int
-    """Of its segment."""
-    at: int
-    """Where its entry begins."""
+    __slots__ = ("at", "number", "sequence")
+
+    def __init__(self, sequence: int, number: int, at: int) -> None:
+        """`number` is its segment's, `at` where its entry begins."""
+        self.sequence, self.number, self.at = sequence, number, at
 
 
 NOTHING = Position(0, 0, 0)
 """Before the first commit."""
 
 
-class Head(NamedTuple):
-    journal_id: bytes
-    number: int
-    salt: bytes
-    size_bytes: int
-    after: Position
-    """A commit that was durable when the head was written."""
+class Head:
+    __slots__ = ("after", "journal_id", "number", "salt", "size_bytes")
+
+    def __init__(
+        self, journal_id: bytes, number: int, salt: bytes, size_bytes: int, after: Position
+    ) -> None:
+        """`after` is a commit that was durable when the head was written."""
+        self.journal_id, self.number, self.salt = journal_id, number, salt
+        self.size_bytes, self.after = size_bytes, after
 
 
-class Layout(NamedTuple):
+class Layout:
     """How the segments of one format are named, and how their heads are read."""
 
-    prefix: str
-    read_head: Callable[[str, bytes, int], Head]
-    """(name, the first `FIRST_ENTRY` bytes of the file, its size) -> head; raises CorruptStore."""
+    __slots__ = ("prefix", "read_head")
+
+    def __init__(self, prefix: str, read_head: Callable[[str, bytes, int], Head]) -> None:
+        """(name, the first `FIRST_ENTRY` bytes of the file, its size) -> head.
+
+        It raises CorruptStore.
+        """
+        self.prefix, self.read_head = prefix, read_head
 
     def live_name(self, number: int) -> str:
         return f"{self.prefix}{number:012}"
@@ -103,7 +111,8 @@ def pack_head(
 ) -> tuple[bytes, bytes]:
     """(the head with a new salt, that salt)."""
     salt = os.urandom(8)
-    fields = _fields.pack(_MAGIC, journal_id, number, salt, size_bytes, *after)
+    last = (after.sequence, after.number, after.at)
+    fields = _fields.pack(_MAGIC, journal_id, number, salt, size_bytes, *last)
     return fields + _crc.pack(zlib.crc32(fields)), salt
 
 

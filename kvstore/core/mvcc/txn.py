@@ -7,8 +7,8 @@ written before the second pass is through, a refused transaction leaves no trace
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from kvstore.core.mvcc.key_index import Entry, entry_create, entry_last, entry_version
 from kvstore.core.mvcc.ranges import read_range
@@ -32,7 +32,7 @@ from kvstore.types import (
     TxnResult,
 )
 
-__all__ = ["Head", "TxnRun", "Write"]
+__all__ = ["TxnRun", "Write"]
 
 
 class Write:
@@ -50,26 +50,28 @@ class Write:
         return f"Write(revision={self.packed >> 32}, {self.key!r}, version={self.version})"
 
 
-class Head(Protocol):
-    """What a transaction needs of the engine: the state with everything decided so far."""
+if TYPE_CHECKING:  # nobody makes one
 
-    @property
-    def index(self) -> TreeIndex: ...
-    @property
-    def head(self) -> int: ...
-    @property
-    def durable(self) -> int: ...
-    @property
-    def compacted_head(self) -> int: ...
-    def record(self, packed: int) -> bytes:
-        """Of any decided revision, durable or not."""
-        ...
+    class Head(Protocol):
+        """What a transaction needs of the engine: the state with everything decided so far."""
 
-    def records(self, packed: Sequence[int]) -> list[bytes]: ...
-    def has_lease(self, lease_id: int) -> bool: ...
-    def write(self, write: Write, lease_id: int) -> None:
-        """Keep the record of a decided write and attach the key to the lease (0: to none)."""
-        ...
+        @property
+        def index(self) -> TreeIndex: ...
+        @property
+        def head(self) -> int: ...
+        @property
+        def durable(self) -> int: ...
+        @property
+        def compacted_head(self) -> int: ...
+        def record(self, packed: int) -> bytes:
+            """Of any decided revision, durable or not."""
+            ...
+
+        def records(self, packed: Sequence[int]) -> list[bytes]: ...
+        def has_lease(self, lease_id: int) -> bool: ...
+        def write(self, write: Write, lease_id: int) -> None:
+            """Keep the record of a decided write and attach the key to the lease (0: to none)."""
+            ...
 
 
 class TxnRun:
@@ -165,7 +167,7 @@ class TxnRun:
 
     # -- second pass: can it run? ----------------------------------------------------------------
 
-    def _check(self, txn: Txn, take: _Next) -> None:
+    def _check(self, txn: Txn, take: Callable[[], bool]) -> None:
         for op in txn.success if take() else txn.failure:
             if isinstance(op, PutOp):
                 self._check_put(op)
@@ -193,12 +195,12 @@ class TxnRun:
 
     # -- third pass: the ops, in order -----------------------------------------------------------
 
-    def _execute(self, txn: Txn, take: _Next) -> TxnResult:
+    def _execute(self, txn: Txn, take: Callable[[], bool]) -> TxnResult:
         succeeded = take()
         ops = txn.success if succeeded else txn.failure
         return TxnResult(0, succeeded, [self._execute_op(op, take) for op in ops])
 
-    def _execute_op(self, op: Op | None, take: _Next) -> OpResult:
+    def _execute_op(self, op: Op | None, take: Callable[[], bool]) -> OpResult:
         if isinstance(op, PutOp):
             return self._put(op)
         if isinstance(op, RangeOp):
@@ -262,7 +264,3 @@ class TxnRun:
             if entry is not None and entry_version(entry):
                 self._deletes += 1
                 self._delete(key)
-
-
-class _Next(Protocol):
-    def __call__(self) -> bool: ...

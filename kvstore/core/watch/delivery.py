@@ -10,9 +10,11 @@ may happen to the watchers, and none of it needs care here:
     a group empties             nobody is left in it, should it still be on the list
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kvstore.core.watch.group import Group
 from kvstore.core.watch.interval import IntervalTree
@@ -27,47 +29,51 @@ _LOOK_UP = 256
 _key, _packed = attrgetter("key"), attrgetter("packed")
 
 
-class WatchedChange(Protocol):
-    """What the hub and the streams look at in a change (kvstore.core.mvcc.change.Change)."""
+if TYPE_CHECKING:  # nobody makes or asks for them when the program runs
 
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def packed(self) -> int: ...
-    @property
-    def is_delete(self) -> bool: ...
-    @property
-    def size_bytes(self) -> int: ...
+    class WatchedChange(Protocol):
+        """What the hub and the streams look at in a change (kvstore.core.mvcc.change.Change)."""
+
+        @property
+        def key(self) -> bytes: ...
+        @property
+        def packed(self) -> int: ...
+        @property
+        def is_delete(self) -> bool: ...
+        @property
+        def size_bytes(self) -> int: ...
+
+    class History(Protocol):
+        """The published past, as a watcher needs it; the engine."""
+
+        @property
+        def durable(self) -> int: ...
+        @property
+        def compacted(self) -> int: ...
+        def history(self, key_range: KeyRange, first: int, *, prev: bool) -> Past:
+            """Changes of an interval from revision `first` on, a bounded piece."""
+            ...
+
+        def events(self, changes: Sequence[WatchedChange], *, prev: bool) -> Sequence[Event]:
+            """The changes as events, with `prev_kv` if asked for (and loaded)."""
+            ...
+
+        def load_prev(self, changes: Iterable[WatchedChange]) -> None:
+            """See that `prev` of each change is loaded."""
+            ...
 
 
-class Past(NamedTuple):
+class Past:
     """A piece of the log: whole revisions."""
 
-    changes: Sequence[WatchedChange]
-    next_revision: int
-    """Where to go on; above `durable` at the end."""
-    rows: int
-    """Rows of the log that were looked at: what it cost."""
+    __slots__ = ("changes", "next_revision", "rows")
 
-
-class History(Protocol):
-    """The published past, as a watcher needs it; the engine."""
-
-    @property
-    def durable(self) -> int: ...
-    @property
-    def compacted(self) -> int: ...
-    def history(self, key_range: KeyRange, first: int, *, prev: bool) -> Past:
-        """Changes of an interval from revision `first` on, a bounded piece."""
-        ...
-
-    def events(self, changes: Sequence[WatchedChange], *, prev: bool) -> Sequence[Event]:
-        """The changes as events, with `prev_kv` if asked for (and loaded)."""
-        ...
-
-    def load_prev(self, changes: Iterable[WatchedChange]) -> None:
-        """See that `prev` of each change is loaded."""
-        ...
+    def __init__(self, changes: Sequence[WatchedChange], next_revision: int, rows: int) -> None:
+        self.changes = changes
+        self.next_revision = next_revision
+        """Where to go on; above `durable` at the end."""
+        self.rows = rows
+        """Rows of the log that were looked at: what it cost."""
 
 
 class Offer:
@@ -192,5 +198,5 @@ class Delivery:
         found = intervals.stab_all(self._keys, self._after, _LOOK_UP)
         self._has_intervals = len(found) < _LOOK_UP
         if found:
-            self._after = found[-1].item.range
+            self._after = found[-1][0].range
         self._found.extend(found)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvstore.core.totals import Totals
-from kvstore.core.watch.delivery import Delivery, History, Offer, WatchedChange
+from kvstore.core.watch.delivery import Delivery, Offer
 from kvstore.core.watch.group import LEAVE_COST, Group
 from kvstore.core.watch.interval import IntervalTree
 from kvstore.core.watch.shards import Shards
@@ -38,6 +38,7 @@ from kvstore.limits import (
 )
 
 if TYPE_CHECKING:
+    from kvstore.core.watch.delivery import History, WatchedChange
     from kvstore.core.watch.stream import WatchStream
 
 __all__ = ["Hub"]

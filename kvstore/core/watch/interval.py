@@ -15,24 +15,18 @@ stab that finds k costs O(log n + k log(n / k)) at most, and O(n) for all. Exact
 here: a dict finds those.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from kvstore.keys import FROM_KEY, KeyRange
 
-__all__ = ["IntervalTree", "Stabbed"]
+__all__ = ["IntervalTree"]
 
 T = TypeVar("T")
-
-
-class Stabbed(NamedTuple, Generic[T]):
-    """A range's item, and which of the sorted keys it holds: `keys[low:high]`, at least one."""
-
-    item: T
-    low: int
-    high: int
 
 
 class IntervalTree(Generic[T]):
@@ -110,13 +104,14 @@ class IntervalTree(Generic[T]):
 
     def stab_all(
         self, keys: Sequence[bytes], after: KeyRange | None, most: int
-    ) -> list[Stabbed[T]]:
+    ) -> list[tuple[T, int, int]]:
         """The ranges that hold any of the ascending `keys`, each once, in the order of the tree.
 
+        (a range's item, low, high): it holds `keys[low:high]`, at least one.
         At most `most` of those behind `after`, so that a long answer can be had in pieces; the tree
         may change between them.
         """
-        found: list[Stabbed[T]] = []
+        found: list[tuple[T, int, int]] = []
         stack: list[tuple[_Node[T], int, int]] = []
         node, low, high = self._root, 0, len(keys)
         begin = None if after is None else (after.key, after.upper)
@@ -138,7 +133,7 @@ class IntervalTree(Generic[T]):
             low = bisect_left(keys, node.key, low, high)
             above = high if node.end is None else bisect_left(keys, node.end, low, high)
             if low < above:
-                found.append(Stabbed(node.item, low, above))
+                found.append((node.item, low, above))
                 if len(found) == most:
                     return found
             node = node.right
@@ -155,7 +150,7 @@ class IntervalTree(Generic[T]):
                 wrong.append(f"{following} follows {node} in the tree of intervals")
         return wrong
 
-    def _find(self, key_range: KeyRange) -> tuple[list["_Node[T]"], "_Node[T] | None"]:
+    def _find(self, key_range: KeyRange) -> tuple[list[_Node[T]], _Node[T] | None]:
         """The node of a range, and those above it; or those above where it would be."""
         key, end = key_range.key, key_range.upper
         path: list[_Node[T]] = []
@@ -172,7 +167,7 @@ class IntervalTree(Generic[T]):
             node = node.left if is_above else node.right
         return path, node
 
-    def _replace(self, path: list["_Node[T]"], node: "_Node[T]", by: "_Node[T] | None") -> None:
+    def _replace(self, path: list[_Node[T]], node: _Node[T], by: _Node[T] | None) -> None:
         """Put `by` where `node` is, the child of the last of `path`."""
         if not path:
             self._root = by
@@ -181,7 +176,7 @@ class IntervalTree(Generic[T]):
         else:
             path[-1].right = by
 
-    def _mend(self, path: list["_Node[T]"], changed: int | None = None) -> None:
+    def _mend(self, path: list[_Node[T]], changed: int | None = None) -> None:
         """Bring heights, greatest ends and the balance up to date from the last of `path` up.
 
         It ends where nothing is new, but not below the node at `changed` in `path`, whose own end

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from sortedcontainers import SortedList
 
-from kvstore.core.watch.delivery import Offer, WatchedChange
+from kvstore.core.watch.delivery import Offer
 from kvstore.core.watch.hub import Hub
 from kvstore.core.watch.line import Line
 from kvstore.core.watch.shards import Shards
@@ -35,6 +36,9 @@ from kvstore.limits import (
     WATCH_QUEUE_EVENTS,
 )
 from kvstore.types import WatchCreate, WatchMessage
+
+if TYPE_CHECKING:
+    from kvstore.core.watch.delivery import WatchedChange
 
 __all__ = ["WatchStream"]
 

@@ -101,7 +101,7 @@ class TestBesideAList:
         while piece := tree.stab_all(ascending, after, most):
             assert len(piece) <= most
             found += [(item, ascending[low:high]) for item, low, high in piece]
-            after = piece[-1].item
+            after = piece[-1][0]
         assert found == expected
 
     @settings(max_examples=50)
@@ -116,8 +116,8 @@ class TestBesideAList:
         found: list[KeyRange] = []
         after: KeyRange | None = None
         while piece := tree.stab_all([key], after, 1):
-            found.append(piece[0].item)
-            after = piece[0].item
+            found.append(piece[0][0])
+            after = piece[0][0]
             if rest:
                 _, key_range = rest.pop()
                 if key_range in now:
