@@ -79,7 +79,7 @@ class Served:
 
     async def _talk(self, method: Method, request: Message) -> None:
         assert method.session is not None
-        session = method.session(Call(), lambda: None)
+        session = method.session(Call(), lambda: None, lambda size: True)
         try:
             session.receive(request)
             for _ in range(5):
