@@ -180,7 +180,8 @@ def single_key(key: Key) -> bytes:
         KeyNotProvided: it is empty.
         TypeError: it is neither bytes nor text.
     """
-    raw = key if type(key) is bytes else to_bytes(key)
+    # The two usual kinds without a call, since this is done for each get.
+    raw = key if type(key) is bytes else key.encode() if type(key) is str else to_bytes(key)
     if not raw:
         raise KeyNotProvided
     return raw

@@ -181,7 +181,8 @@ class ThreadStore:
         if self._is_untidy or self._owns_lock():
             self._come_in()
         with self._lock:
-            self._check_open()
+            if self._error is not None:  # mostly there is none
+                self._check_open()
             record = self._engine.get(key, revision)
         return None if record is None else decode(record)
 
