@@ -17,7 +17,7 @@ MAX_LEASE_TTL_S: Final = 9_000_000_000
 MIN_LEASE_TTL_S: Final = 2
 """ceil(1.5 * election timeout) with etcd's default election timeout of 1000 ms."""
 
-BATCH_BYTES: Final = 16 * 1024 * 1024
+COMMIT_BYTES: Final = 16 * 1024 * 1024
 """A commit takes at most this much (and at least one transaction)."""
 GATHER_DECISIONS: Final = 64
 """A commit waits for no more decisions than this; larger ones gain little."""

@@ -1,4 +1,4 @@
-"""The examples of the documentation run, each by itself in an empty directory."""
+"""The examples of the documentation run, and the glossary names what is there."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ def test_an_example_runs(
     # Empty lines in front make a traceback name the line of the page.
     program = compile("\n" * (line - 1) + code, str(ROOT / page), "exec")
     exec(program, {"__name__": "__main__"})
+
+
+def test_the_glossary_names_what_is_there() -> None:
+    text = (ROOT / "docs/internals/glossary.md").read_text()
+    places = re.findall(r"`([\w/]+(?:\.py|/))(?:: (\w+))?`", text)
+    assert len(places) > 30
+    for file, name in places:
+        path = ROOT / "kvstore" / file
+        assert path.exists(), file
+        if name:
+            assert re.search(rf"^\s*class {name}\b", path.read_text(), re.MULTILINE), (file, name)
+    for owner, name in re.findall(r"`([A-Z]\w+)\.(\w+)`", text):
+        found = [
+            each for each in ROOT.glob("kvstore/**/*.py") if f"class {owner}" in each.read_text()
+        ]
+        assert any(re.search(rf"\b{name}\b", each.read_text()) for each in found), (owner, name)

@@ -1,9 +1,9 @@
 """LMDB behind a journal: a commit is one synced write, LMDB gets many commits at once later.
 
-    commit ──▶ journal (durable) ──▶ stretch in RAM ──checkpoint──▶ LMDB (durable) ──▶ segment spare
+    commit ──▶ journal (durable) ──▶ memtable ──checkpoint──▶ LMDB (durable) ──▶ segment spare
 
 A commit of LMDB costs two syncs and a copy of each page on the way to a row; an entry of the
-journal costs one sync of what is new. Reads see LMDB with the stretches laid over it. The mark, a
+journal costs one sync of what is new. Reads see LMDB with the memtables laid over it. The mark, a
 row of LMDB, says up to which commit LMDB has them; it is committed together with them, so that a
 crash at any point replays exactly what LMDB lacks.
 
@@ -46,7 +46,7 @@ from kvstore.backend.journal.legacy import (
 from kvstore.backend.journal.mark import MARK_KEY, Mark, pack_mark, unpack_mark
 from kvstore.backend.journal.replay import Replayed, replay
 from kvstore.backend.lmdb import LmdbBackend
-from kvstore.backend.overlay import OverlaySnapshot, Stretch
+from kvstore.backend.overlay import Memtable, OverlaySnapshot
 from kvstore.errors import CorruptStore, OpenError, StoreError
 from kvstore.limits import JOURNAL_BYTES, MAP_SIZE_BYTES
 
@@ -77,7 +77,7 @@ class JournaledBackend:
         self._disk = disk or Disk(path)
         self._background = background
         self._moving = threading.Lock()  # LMDB is being written, or mapped anew
-        self._turning = threading.Lock()  # the stretches change
+        self._turning = threading.Lock()  # the memtables change
         self._failure: BaseException | None = None
         self._checkpointer: Checkpointer | None = None
         self._journal: Journal | None = None
@@ -94,14 +94,14 @@ class JournaledBackend:
         try:
             self._mark = self._read_mark()
             self._replayed = replayed = replay(self._disk, self._mark)
-            stretch = _stretch_of(replayed)
+            memtable = _memtable_of(replayed)
             if self._mark is not None and self._mark.is_open:
                 self._journal = self._open_journal()
         except OSError as error:
             raise OpenError(f"the journal cannot be read: {error}") from error
-        self.stretches: tuple[Stretch, ...] = (stretch,)
-        self._pending_bytes = stretch.size_bytes
-        self._last_append = stretch.keys[-1] if stretch.keys else self._lmdb.last_append()
+        self.memtables: tuple[Memtable, ...] = (memtable,)
+        self._pending_bytes = memtable.size_bytes
+        self._last_append = memtable.keys[-1] if memtable.keys else self._lmdb.last_append()
         if self._journal is not None:
             try:
                 self._begin(self._new_checkpointer())
@@ -119,13 +119,13 @@ class JournaledBackend:
             old = replay(self._disk, old_mark, FORMAT_2)
             if old_mark is not None:
                 mark = Mark(old_mark.journal_id, old.last.sequence, 0, 0, False)
-                self._take_over(_stretch_of(old), mark)
+                self._take_over(_memtable_of(old), mark)
         remove_segments(self._disk)
         return mark
 
-    def _take_over(self, stretch: Stretch, mark: Mark) -> None:
+    def _take_over(self, memtable: Memtable, mark: Mark) -> None:
         """What only a journal of format 2 has goes to LMDB, with a closed mark of this format."""
-        merged = stretch.merged()
+        merged = memtable.merged()
         puts = [*merged.puts, pack_mark(mark)]
         deletes = [*merged.deletes, (Table.META, OLD_MARK_KEY)]
         while True:
@@ -138,7 +138,7 @@ class JournaledBackend:
                 raise OpenError(f"the journal cannot be moved into LMDB: {error}") from error
 
     def __repr__(self) -> str:
-        return f"JournaledBackend({self._lmdb!r}, {self._journal!r}, {list(self.stretches)})"
+        return f"JournaledBackend({self._lmdb!r}, {self._journal!r}, {list(self.memtables)})"
 
     def snapshot(self) -> OverlaySnapshot:
         return OverlaySnapshot(self, self._lmdb.snapshot())
@@ -168,7 +168,7 @@ class JournaledBackend:
             raise BackendError("rows are rewritten only before the journal has commits")
         with self._moving:
             self._lmdb.rewrite(batch)
-            self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+            self.memtables = (Memtable(),)  # so that snapshots look at LMDB again
 
     def _check_writable(self) -> None:
         """Raises MapFull, CommitUncertain; StoreClosed in a forked child."""
@@ -195,7 +195,7 @@ class JournaledBackend:
                 puts = [*batch.puts, pack_mark(mark)]
                 self._lmdb.commit(WriteBatch(batch.appends, puts, batch.deletes))
                 self._mark = mark
-                self.stretches = (Stretch(),)  # so that snapshots look at LMDB again
+                self.memtables = (Memtable(),)  # so that snapshots look at LMDB again
         except BaseException:
             checkpointer.close()
             raise
@@ -218,7 +218,7 @@ class JournaledBackend:
             checkpointer.run()  # it frees segments
             position = journal.append(body)
         with self._turning:
-            newest = self.stretches[-1]
+            newest = self.memtables[-1]
             newest.add(batch, len(body), position)
             self._pending_bytes += len(body)
         checkpointer.notice(newest.size_bytes, needs_segment=not journal.is_prepared)
@@ -244,29 +244,29 @@ class JournaledBackend:
                     self._lmdb.grow()
 
     def _move_all(self, *, is_open: bool = True) -> None:
-        if len(self.stretches) > 1:  # an earlier checkpoint failed
-            self._move(self.stretches[0])
-        newest = self.stretches[-1]
+        if len(self.memtables) > 1:  # an earlier checkpoint failed
+            self._move(self.memtables[0])
+        newest = self.memtables[-1]
         if newest.last is not None or not is_open:
             with self._turning:
-                self.stretches = (newest, Stretch())
+                self.memtables = (newest, Memtable())
             self._move(newest, is_open=is_open)
 
-    def _move(self, stretch: Stretch, *, is_open: bool = True) -> None:
+    def _move(self, memtable: Memtable, *, is_open: bool = True) -> None:
         old, journal = self._mark, self._journal
         assert old is not None
         assert journal is not None
-        last = stretch.last or old.position
+        last = memtable.last or old.position
         mark = Mark(old.journal_id, last.sequence, last.number, last.at, is_open)
         try:
-            merged = stretch.merged()
+            merged = memtable.merged()
             self._lmdb.move(
                 merged.appends, [*merged.puts, pack_mark(mark)], merged.deletes, self._pause
             )
             self._mark = mark
             with self._turning:
-                self.stretches = self.stretches[1:]
-                self._pending_bytes -= stretch.size_bytes
+                self.memtables = self.memtables[1:]
+                self._pending_bytes -= memtable.size_bytes
             journal.release(mark.number)
         except BackendFull:
             journal.shed()
@@ -343,12 +343,12 @@ class JournaledBackend:
         self._lmdb.close()
 
 
-def _stretch_of(replayed: Replayed) -> Stretch:
-    stretch = Stretch()
+def _memtable_of(replayed: Replayed) -> Memtable:
+    memtable = Memtable()
     for position, size, batch in replayed.batches:
-        stretch.add(batch, size, position)
+        memtable.add(batch, size, position)
     replayed.batches.clear()
-    return stretch
+    return memtable
 
 
 def settle_journal(path: str | os.PathLike[str]) -> None:

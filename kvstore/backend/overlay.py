@@ -1,11 +1,11 @@
 """What was committed and is not in LMDB yet, laid over what is.
 
-The backend keeps a *stretch* for each piece of the journal that one checkpoint moves:
+The backend keeps a *memtable* for each piece of the journal that one checkpoint moves:
 none or one that is being moved, and the newest, which grows. A snapshot has its own dicts of them,
-a *layer* for each stretch, and moves only with `refresh`: so a snapshot is a consistent view, and
+a *layer* for each memtable, and moves only with `refresh`: so a snapshot is a consistent view, and
 one that is never refreshed keeps what it saw.
 
-A stretch leaves the tuple of the backend after LMDB has it, and a snapshot begins its LMDB
+A memtable leaves the tuple of the backend after LMDB has it, and a snapshot begins its LMDB
 transaction between two looks at the same tuple: what is in no layer is then in LMDB. What is in
 both is the same.
 """
@@ -21,7 +21,7 @@ from kvstore.backend.interface import BackendError, Row, Table, WriteBatch
 from kvstore.backend.journal.segment import Position
 from kvstore.backend.lmdb import READ_ERRORS, LmdbSnapshot
 
-__all__ = ["Merged", "OverlaySnapshot", "Stretch"]
+__all__ = ["Memtable", "Merged", "OverlaySnapshot"]
 
 _LOG = Table.LOG
 _ABSENT = object()
@@ -30,7 +30,7 @@ Rows = dict[bytes, bytes | None]
 
 
 class Merged:
-    """A stretch as one commit: records that it both added and dropped are left out."""
+    """A memtable as one commit: records that it both added and dropped are left out."""
 
     __slots__ = ("appends", "deletes", "puts")
 
@@ -43,7 +43,7 @@ class Merged:
         self.appends, self.puts, self.deletes = appends, puts, deletes
 
 
-class Stretch:
+class Memtable:
     """What a run of commits wrote, flat. The committing thread adds, others read up to `end`.
 
     Lists of bytes and not of batches, since the garbage collector walks over every container that
@@ -66,7 +66,7 @@ class Stretch:
         """Of the last commit; None: it is empty."""
 
     def __repr__(self) -> str:
-        return f"Stretch({len(self.keys)} records, {self.size_bytes} bytes)"
+        return f"Memtable({len(self.keys)} records, {self.size_bytes} bytes)"
 
     def add(self, batch: WriteBatch, size_bytes: int, position: Position) -> None:
         for table, key in batch.deletes:
@@ -101,57 +101,57 @@ class Stretch:
 
 if TYPE_CHECKING:  # nobody makes one
 
-    class StretchOwner(Protocol):
+    class MemtableOwner(Protocol):
         @property
-        def stretches(self) -> tuple[Stretch, ...]:
+        def memtables(self) -> tuple[Memtable, ...]:
             """Oldest first."""
             ...
 
 
 class _Layer:
-    """A snapshot's view of one stretch: its rows up to an end."""
+    """A snapshot's view of one memtable: its rows up to an end."""
 
-    __slots__ = ("_end", "log", "others", "stretch")
+    __slots__ = ("_end", "log", "memtable", "others")
 
-    def __init__(self, stretch: Stretch) -> None:
-        self.stretch = stretch
+    def __init__(self, memtable: Memtable) -> None:
+        self.memtable = memtable
         self.log: Rows = {}
         self.others: dict[Table, Rows] = {Table.LEASE: {}, Table.META: {}}
         self._end = (0, 0, 0)
 
     def catch_up(self) -> None:
-        stretch, log = self.stretch, self.log
-        (keys, dropped, others), end = self._end, stretch.end
+        memtable, log = self.memtable, self.log
+        (keys, dropped, others), end = self._end, memtable.end
         if end == self._end:
             return
-        log.update(zip(stretch.keys[keys : end[0]], stretch.records[keys : end[0]], strict=True))
+        log.update(zip(memtable.keys[keys : end[0]], memtable.records[keys : end[0]], strict=True))
         if dropped < end[1]:
-            log.update(dict.fromkeys(stretch.dropped[dropped : end[1]]))
-        for table, key, value in stretch.others(others, end[2]):
+            log.update(dict.fromkeys(memtable.dropped[dropped : end[1]]))
+        for table, key, value in memtable.others(others, end[2]):
             self.others[table][key] = value
         self._end = end
 
     @property
     def first(self) -> bytes | None:
         """The first key that it appended."""
-        return self.stretch.keys[0] if self._end[0] else None
+        return self.memtable.keys[0] if self._end[0] else None
 
     def appended(self, first: bytes) -> Iterator[bytes]:
         """The keys of the appends in view from one on, ascending; some may be deleted again."""
-        keys, end = self.stretch.keys, self._end[0]
+        keys, end = self.memtable.keys, self._end[0]
         return islice(keys, bisect_left(keys, first, 0, end), end)
 
 
 class OverlaySnapshot:
-    def __init__(self, owner: StretchOwner, lmdb: LmdbSnapshot) -> None:
+    def __init__(self, owner: MemtableOwner, lmdb: LmdbSnapshot) -> None:
         """Takes over `lmdb`, a snapshot of what the checkpoints wrote."""
         self._owner, self._lmdb = owner, lmdb
-        self._stretches: tuple[Stretch, ...] = ()
+        self._memtables: tuple[Memtable, ...] = ()
         self._layers: list[_Layer] = []
         self._renew()
 
     def __repr__(self) -> str:
-        return f"OverlaySnapshot({list(self._stretches)})"
+        return f"OverlaySnapshot({list(self._memtables)})"
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         if table is _LOG:
@@ -203,7 +203,7 @@ class OverlaySnapshot:
         return chain(self._below(self._lmdb.rows(table), self._border()), self._added(b""))
 
     def refresh(self) -> None:
-        if self._owner.stretches is not self._stretches:
+        if self._owner.memtables is not self._memtables:
             self._renew()
         elif self._layers:
             self._layers[-1].catch_up()
@@ -213,20 +213,20 @@ class OverlaySnapshot:
 
     def _renew(self) -> None:
         while True:
-            stretches = self._owner.stretches
+            memtables = self._owner.memtables
             self._lmdb.refresh()
-            if self._owner.stretches is stretches:
+            if self._owner.memtables is memtables:
                 break
-        known = {id(layer.stretch): layer for layer in self._layers}
-        self._layers = [known.get(id(each)) or _Layer(each) for each in stretches]
+        known = {id(layer.memtable): layer for layer in self._layers}
+        self._layers = [known.get(id(each)) or _Layer(each) for each in memtables]
         self._read_log = self._lmdb.log_reader()
         for layer in self._layers:
             layer.catch_up()
         # The newest first, as a read asks them.
         self._logs = tuple(layer.log for layer in reversed(self._layers))
-        self._stretches = stretches  # last: until then a refresh begins anew
+        self._memtables = memtables  # last: until then a refresh begins anew
 
-    # -- the log: keys only grow, so all that a stretch added is behind all that came before it ----
+    # -- the log: keys only grow, so what a memtable added is behind all that came before it -------
 
     def _border(self) -> bytes | None:
         """The first key that a layer added: LMDB's rows count below it, the layers' from it on."""

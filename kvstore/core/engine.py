@@ -4,8 +4,8 @@ Two frontiers. Writes are decided against `head`; everything that leaves the pro
 events, answers) is evaluated at `durable`. The index is multi-version, so a pending write is just
 a revision above the durable one, and both views come from the same structure.
 
-    decide ──▶ outbox ──take_batch──▶ [commit, by a shell] ──publish──▶ durable moves, events go out
-                                             └──────────────rollback──▶ as if never decided
+    decide ──▶ outbox ──take_commit──▶ [commit, by a shell] ──publish──▶ durable moves, events go
+                                              └─────────────rollback──▶ as if never decided
 
 Every decision has a *sequence* number, since a lease grant or a compaction mark must be durable
 before it is answered and yet makes no revision: an answer waits until `durable_sequence` reaches
@@ -51,11 +51,11 @@ from kvstore.errors import (
 )
 from kvstore.keys import ALL_KEYS, KeyRange
 from kvstore.limits import (
-    BATCH_BYTES,
     CATCH_UP_BYTES,
     CATCH_UP_INDEX_KEYS,
     CATCH_UP_REVISIONS,
     CATCH_UP_SCAN_ROWS,
+    COMMIT_BYTES,
     MAX_LEASE_TTL_S,
     MAX_REQUEST_BYTES,
     MAX_TXN_OPS,
@@ -79,12 +79,12 @@ if TYPE_CHECKING:
     from kvstore.core.ports import RecordReader
     from kvstore.core.watch.delivery import WatchedChange
 
-__all__ = ["Applied", "Batch", "Engine", "Recovered"]
+__all__ = ["Commit", "Decided", "Engine", "Recovered"]
 
 T = TypeVar("T")
 
 
-class Applied(Generic[T]):
+class Decided(Generic[T]):
     """A decision; `result` may leave the process once `durable_sequence >= sequence`."""
 
     __slots__ = ("result", "sequence")
@@ -114,7 +114,7 @@ class Decision:
         return marks or bool(self.writes or self.leases or self.dropped)
 
 
-class Batch:
+class Commit:
     """The decisions of one commit, in order."""
 
     __slots__ = ("decisions", "last_sequence", "write_index")
@@ -177,7 +177,7 @@ class Engine:
         self.totals = totals = Totals()
         self.hub = Hub(self, totals)
         self._undurable: deque[Decision] = deque()  # decided; those of a commit come first
-        self._taken: Batch | None = None
+        self._taken: Commit | None = None
         self._publishing = 0  # up to this sequence, while it is done
         self._told = recovered.revision  # what the hub was told of
         self._rolling_back_at: float | None = None
@@ -243,13 +243,13 @@ class Engine:
 
     # -- decisions, at head ----------------------------------------------------------------------
 
-    def txn(self, txn: Txn) -> Applied[TxnResult]:
+    def txn(self, txn: Txn) -> Decided[TxnResult]:
         """Raises any InvalidRequest, Compacted, FutureRevision, LeaseNotFound, TooManyRequests."""
         if len(txn.success) == 1 and not txn.compares and not txn.failure:
             op = txn.success[0]
             if type(op) is PutOp and not (op.prev_kv or op.ignore_value or op.ignore_lease):
                 main = self.put(op.key, op.value, op.lease)
-                return Applied(self.sequence, TxnResult(main, True, (PutResult(main),)))
+                return Decided(self.sequence, TxnResult(main, True, (PutResult(main),)))
         check_txn(txn, self._max_txn_ops)
         if payload_bytes(txn) > self._max_request_bytes:
             raise RequestTooLarge
@@ -296,7 +296,7 @@ class Engine:
             self._take_back()
             raise
 
-    def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Applied[Lease]:
+    def lease_grant(self, ttl_s: int, lease_id: int, now: float) -> Decided[Lease]:
         """`lease_id` must not be 0 here. Raises LeaseExists, LeaseTtlTooLarge, TooManyRequests."""
         if ttl_s > MAX_LEASE_TTL_S:
             raise LeaseTtlTooLarge
@@ -314,7 +314,7 @@ class Engine:
             self._take_back()
             raise
 
-    def lease_revoke(self, lease_id: int) -> Applied[int]:
+    def lease_revoke(self, lease_id: int) -> Decided[int]:
         """The result is the header revision. Raises LeaseNotFound."""
         lease = self.lessor.get(lease_id)
         if lease is None:
@@ -340,7 +340,7 @@ class Engine:
         self.totals.leases_expired += len(due)
         return len(due)
 
-    def compact(self, revision: int) -> Applied[int]:
+    def compact(self, revision: int) -> Decided[int]:
         """Mark a compaction; once published, `compaction_step` does it. The result is the head.
 
         Raises Compacted, FutureRevision.
@@ -394,7 +394,7 @@ class Engine:
 
     # -- leases, no decision ---------------------------------------------------------------------
 
-    def lease_keep_alive(self, lease_id: int, now: float) -> Applied[int]:
+    def lease_keep_alive(self, lease_id: int, now: float) -> Decided[int]:
         """The TTL that begins now; 0 when unknown or its time is up (then it will be revoked).
 
         A renewal changes nothing on disk: the answer waits for the grant alone. That a lease is
@@ -404,7 +404,7 @@ class Engine:
         lease = self.lessor.get(lease_id)
         if ttl_s:
             self.totals.leases_renewed += 1
-        return Applied(lease.granted_at if ttl_s and lease else self.sequence, ttl_s)
+        return Decided(lease.granted_at if ttl_s and lease else self.sequence, ttl_s)
 
     def lease_renew(self, lease_id: int, now: float) -> int:
         """The TTL that begins now; 0, and nothing is done, where `lease_keep_alive` has to wait."""
@@ -432,7 +432,7 @@ class Engine:
         return len(self._undurable) > (0 if taken is None else len(taken.decisions))
 
     @property
-    def taken(self) -> Batch | None:
+    def taken(self) -> Commit | None:
         """The commit that was begun and neither published nor taken back."""
         return self._taken
 
@@ -441,7 +441,7 @@ class Engine:
         """How many decisions are not durable, and their bytes."""
         return len(self._undurable), self._pending_bytes
 
-    def take_batch(self, max_bytes: int = BATCH_BYTES) -> Batch:
+    def take_commit(self, max_bytes: int = COMMIT_BYTES) -> Commit:
         """The next commit: decisions up to `max_bytes`, at least one. Only with `has_outbox`."""
         invariant(not self._taken, "the last commit has neither been published nor taken back")
         decisions: list[Decision] = []
@@ -452,8 +452,8 @@ class Engine:
             size += decision.size_bytes
             decisions.append(decision)
         self.totals.decided_bytes += size
-        self._taken = batch = Batch(decisions, decisions[-1].sequence, self.write_index)
-        return batch
+        self._taken = commit = Commit(decisions, decisions[-1].sequence, self.write_index)
+        return commit
 
     def publish(self, sequence: int) -> None:
         """Everything up to `sequence` is durable and the reader sees it: show it, tell watchers.
@@ -690,7 +690,7 @@ class Engine:
         except CorruptStore as error:
             return error
 
-    # -- what a TxnRun asks (kvstore.core.mvcc.txn.Head) -----------------------------------------
+    # -- what a TxnRun asks (kvstore.core.mvcc.txn.HeadView) -------------------------------------
 
     def record(self, packed: int) -> bytes:
         pending = self._records.get(packed)
@@ -720,7 +720,7 @@ class Engine:
         self.write_index += is_request
         return Decision(self.sequence + 1)
 
-    def _decide(self, decision: Decision, run: TxnRun | None, result: T) -> Applied[T]:
+    def _decide(self, decision: Decision, run: TxnRun | None, result: T) -> Decided[T]:
         head = self.head
         if run is not None and run.writes:
             decision.writes = run.writes
@@ -728,10 +728,10 @@ class Engine:
                 decision.size_bytes += len(write.record)
             head = run.main
         elif not decision.is_change:  # it only read, at the head: wait for what it saw
-            return Applied(self.sequence, result)
+            return Decided(self.sequence, result)
         index, lessor = self.index, self.lessor
         compacted = self.compacted_head if decision.compact is None else decision.compact
-        applied = Applied(decision.sequence, result)
+        decided = Decided(decision.sequence, result)
         sealed: tuple[int, int, int, list[bytes], dict[int, LeaseState | None]] = (
             decision.sequence,
             head,
@@ -743,7 +743,7 @@ class Engine:
         self._pending_bytes += decision.size_bytes
         # Now it counts. One line, since an exception may come between any two.
         self.sequence, self.head, self.compacted_head, index.touched, lessor.changed = sealed
-        return applied
+        return decided
 
     # -- invariants ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from kvstore.backend.interface import Backend
-from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.engine import Commit, Decided, Engine
 from kvstore.core.mvcc.ranges import as_values
 from kvstore.core.mvcc.record import decode
 from kvstore.core.totals import Totals
@@ -241,25 +241,25 @@ class LoopStore:
 
     # -- writes ----------------------------------------------------------------------------------
 
-    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
+    def decide(self, txn: Txn, waiter: W, at_once: Callable[[TxnResult], None] | None = None) -> W:
         """Decide at once; the waiter is done when the result is durable. Raises as `txn`.
 
-        `decided` sees the result at once, which must not leave the process before that.
+        `at_once` sees the result at once, which must not leave the process before that.
 
         It is called from inside the conclusion of a commit and must not call the store.
         """
         self._check_writable()
         try:
-            applied = self._engine.txn(txn)
-            if decided is not None:
-                decided(applied.result)
+            decided = self._engine.txn(txn)
+            if at_once is not None:
+                at_once(decided.result)
         except (StateError, KeyNotFound) as error:
-            applied = self._refused(error)
-        self._notify(waiter, applied)
+            decided = self._refused(error)
+        self._notify(waiter, decided)
         return waiter
 
     def put(self, key: bytes, value: bytes, lease_id: int, waiter: W) -> W:
-        """As `apply` of a Txn with this put alone; the result is its revision."""
+        """As `decide` of a Txn with this put alone; the result is its revision."""
         self._check_writable()
         engine = self._engine
         try:
@@ -278,10 +278,10 @@ class LoopStore:
 
     async def txn(self, txn: Txn) -> TxnResult:
         future: asyncio.Future[TxnResult] = self._loop.create_future()
-        return await self.apply(txn, future)
+        return await self.decide(txn, future)
 
     async def compact(self, revision: int, *, physical: bool = False) -> CompactResult:
-        header = await self._decide(self._engine.compact, revision)
+        header = await self._decide_durably(self._engine.compact, revision)
         if physical and self._compaction is not None:
             await asyncio.wait([self._compaction])
             self._check_writable()
@@ -292,12 +292,14 @@ class LoopStore:
     async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
         self._check_writable()
         lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
-        granted = self._decide(self._engine.lease_grant, ttl_s, lease_id, self._options.clock())
+        granted = self._decide_durably(
+            self._engine.lease_grant, ttl_s, lease_id, self._options.clock()
+        )
         self._arm_expiry()
         return await granted
 
     async def lease_revoke(self, lease_id: int) -> int:
-        return await self._decide(self._engine.lease_revoke, lease_id)
+        return await self._decide_durably(self._engine.lease_revoke, lease_id)
 
     def lease_keep_alive_now(self, lease_id: int) -> int:
         """As `lease_keep_alive`, at once: the TTL in seconds; 0 when that has to wait.
@@ -310,11 +312,11 @@ class LoopStore:
     async def lease_keep_alive(self, lease_id: int) -> Lease:
         self._check_open()
         engine, lease = self._engine, self._engine.lessor.get(lease_id)
-        applied = engine.lease_keep_alive(lease_id, self._options.clock())
+        decided = engine.lease_keep_alive(lease_id, self._options.clock())
         revision = engine.durable
-        if applied.result:
-            await self._when_durable(applied)
-            return Lease(lease_id, applied.result, revision)
+        if decided.result:
+            await self._when_durable(decided)
+            return Lease(lease_id, decided.result, revision)
         while lease is not None and engine.lessor.get(lease_id) is lease:
             self._check_writable()  # its time is up: revoke it before saying so
             self.expire_due()
@@ -422,41 +424,41 @@ class LoopStore:
 
     # -- commits ---------------------------------------------------------------------------------
 
-    def _decide(
-        self, decide: Callable[P, Applied[T]], *args: P.args, **kwargs: P.kwargs
+    def _decide_durably(
+        self, decide: Callable[P, Decided[T]], *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
         """Decide; a refusal that may rest on what is not durable yet waits as an answer does."""
         self._check_writable()
         try:
-            applied = decide(*args, **kwargs)
+            decided = decide(*args, **kwargs)
         except (StateError, KeyNotFound) as error:
-            applied = self._refused(error)
-        return self._when_durable(applied)
+            decided = self._refused(error)
+        return self._when_durable(decided)
 
-    def _refused(self, error: StateError | KeyNotFound) -> Applied[Any]:
+    def _refused(self, error: StateError | KeyNotFound) -> Decided[Any]:
         """The refusal as a result that waits; raises it when there is nothing to wait for."""
         if self._engine.sequence <= self._engine.durable_sequence:
             raise error
-        return Applied(self._engine.sequence, _Refusal(error))
+        return Decided(self._engine.sequence, _Refusal(error))
 
-    def _when_durable(self, applied: Applied[T]) -> asyncio.Future[T]:
+    def _when_durable(self, decided: Decided[T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
-        self._notify(future, applied)
+        self._notify(future, decided)
         return future
 
-    def _notify(self, waiter: Waiter, applied: Applied[Any]) -> None:
-        if applied.sequence <= self._engine.durable_sequence:
-            waiter.set_result(applied.result)
+    def _notify(self, waiter: Waiter, decided: Decided[Any]) -> None:
+        if decided.sequence <= self._engine.durable_sequence:
+            waiter.set_result(decided.result)
         else:
             self._check_writable()
-            self._waiters.append((applied.sequence, waiter, applied.result))
+            self._waiters.append((decided.sequence, waiter, decided.result))
             self._flush_soon()
 
     async def _settled(self) -> None:
         """Wait until everything decided by now is durable."""
         if self._engine.sequence > self._engine.durable_sequence:
             self._call_flush()  # also when that is due: it may have been lost
-            await self._when_durable(Applied(self._engine.sequence, None))
+            await self._when_durable(Decided(self._engine.sequence, None))
 
     def _flush_soon(self) -> None:
         if not self._is_committing and not self._flush_is_due:
@@ -512,12 +514,12 @@ class LoopStore:
             and self._error is None
             and not engine.hub.is_backed_up
         ):
-            batch = engine.take_batch()
+            commit = engine.take_commit()
             if self._committer is None:
-                self._conclude(batch, commit_once(self._backend, batch))
+                self._conclude(commit, commit_once(self._backend, commit))
             else:
-                self._gathering.end(len(batch.decisions))
-                self._committer.submit(batch)
+                self._gathering.end(len(commit.decisions))
+                self._committer.submit(commit)
                 self._is_committing = True
                 return
 
@@ -536,36 +538,36 @@ class LoopStore:
                 self._committer.submit(engine.taken)
                 self._is_committing = True
 
-    def _on_commit(self, batch: Batch, outcome: Outcome) -> None:
+    def _on_commit(self, commit: Commit, outcome: Outcome) -> None:
         """May be called again, until it returns."""
         if self._engine.is_broken_off:
             self._engine.mend()
         if self._refusing is not None:
             self._take_all_back(self._refusing)
-        if self._engine.taken is batch:
-            self._conclude(batch, outcome)
+        if self._engine.taken is commit:
+            self._conclude(commit, outcome)
         else:
             self._tell_waiters()
             self._is_committing = False
         if not self._is_committing and self._engine.has_outbox:
             self._flush()
 
-    def _conclude(self, batch: Batch, outcome: Outcome) -> None:
+    def _conclude(self, commit: Commit, outcome: Outcome) -> None:
         if outcome.error is not None and self._error is not None:
             return
         outcome = show(self._reader, outcome)
         if outcome.is_map_full:
             outcome = grow_map(self._backend, self._reader)
             if outcome.error is not None:
-                self._conclude(batch, outcome)
+                self._conclude(commit, outcome)
             elif self._committer is None:
-                self._conclude(batch, commit_once(self._backend, batch))
+                self._conclude(commit, commit_once(self._backend, commit))
             else:
-                self._committer.submit(batch, again=True)
+                self._committer.submit(commit, again=True)
             return
         if outcome.error is None:
-            self._engine.publish(batch.last_sequence)
-            self.stats.commit(len(batch.decisions), outcome.duration_s)
+            self._engine.publish(commit.last_sequence)
+            self.stats.commit(len(commit.decisions), outcome.duration_s)
             self._tell_waiters()
         elif outcome.is_clean:
             self._refusing = outcome

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvstore.backend.interface import Backend, BackendFull, BackendRefused, MapFull
-from kvstore.core.engine import Batch, Engine
+from kvstore.core.engine import Commit, Engine
 from kvstore.errors import NestedCall, NoSpace, StateError, StoreError, WriteRefused
 from kvstore.store.reader import SnapshotReader
-from kvstore.store.rows import to_write_batch
+from kvstore.store.rows import rows_of
 
 if TYPE_CHECKING:
     import asyncio  # a store for threads commits with this module, and does not pay for a loop
@@ -61,11 +61,11 @@ class Outcome:
         return NoSpace() if isinstance(self.error, BackendFull) else WriteRefused()
 
 
-def commit_once(backend: Backend, batch: Batch) -> Outcome:
+def commit_once(backend: Backend, commit: Commit) -> Outcome:
     """Blocking. Never raises: whatever went wrong is in the outcome."""
     started_s = time.perf_counter()
     try:
-        rows = to_write_batch(batch)
+        rows = rows_of(commit)
     except MemoryError as error:
         return Outcome(BackendRefused(f"there is no memory for a commit: {error!r}"))
     try:
@@ -80,7 +80,7 @@ def is_from_outside(error: BaseException) -> bool:
     return not isinstance(error, StoreError) or isinstance(error, NestedCall)
 
 
-def commit_again(backend: Backend, reader: SnapshotReader, batch: Batch) -> Outcome:
+def commit_again(backend: Backend, reader: SnapshotReader, commit: Commit) -> Outcome:
     """Finish what an exception from outside broke off; it may have been committed. As commit_once.
 
     Only for a backend that is fast.
@@ -88,10 +88,10 @@ def commit_again(backend: Backend, reader: SnapshotReader, batch: Batch) -> Outc
     backend.mend()
     reader.pause()
     reader.resume()
-    written = [write.packed for decision in batch.decisions for write in decision.writes]
+    written = [write.packed for decision in commit.decisions for write in decision.writes]
     if written and reader.scan(written[-1], 1):
         return Outcome()
-    return commit_once(backend, batch)
+    return commit_once(backend, commit)
 
 
 def show(reader: SnapshotReader, outcome: Outcome) -> Outcome:
@@ -142,13 +142,13 @@ class Committer:
         self,
         backend: Backend,
         loop: asyncio.AbstractEventLoop,
-        on_commit: Callable[[Batch, Outcome], None],
+        on_commit: Callable[[Commit, Outcome], None],
     ) -> None:
         """`on_commit` is called on the loop after each commit, again when it raises."""
         self._backend, self._loop, self._on_commit = backend, loop, on_commit
-        self._batch: Batch | None = None  # submitted
-        self._current: Batch | None = None  # being committed
-        self._outcomes: deque[tuple[Batch, Outcome]] = deque()
+        self._next: Commit | None = None  # submitted
+        self._current: Commit | None = None  # being committed
+        self._outcomes: deque[tuple[Commit, Outcome]] = deque()
         self._is_closing = False
         self.together: Callable[[Callable[[], None]], None] | None = None
         """Calls what tells of a commit, and then writes for all who heard of it."""
@@ -159,17 +159,17 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="kvstore-committer", daemon=True)
         self._thread.start()
 
-    def submit(self, batch: Batch, *, again: bool = False) -> None:
+    def submit(self, commit: Commit, *, again: bool = False) -> None:
         """One at a time: not before the outcome of the last one was told, or is being told.
 
-        It may be called once more for the same batch, if an exception came out of it.
+        It may be called once more for the same commit, if an exception came out of it.
         """
         if again or not (
-            batch is self._batch
-            or batch is self._current
-            or (self._outcomes and any(batch is known for known, _ in self._outcomes))
+            commit is self._next
+            or commit is self._current
+            or (self._outcomes and any(commit is known for known, _ in self._outcomes))
         ):
-            self._batch = batch
+            self._next = commit
         os.write(self._submit, b"\0")
 
     async def close(self) -> None:
@@ -186,10 +186,10 @@ class Committer:
     def _run(self) -> None:
         while True:
             os.read(self._submitted, 1)
-            self._current = batch = self._batch
-            if batch is not None:
-                self._batch = None
-                self._outcomes.append((batch, commit_once(self._backend, batch)))
+            self._current = commit = self._next
+            if commit is not None:
+                self._next = None
+                self._outcomes.append((commit, commit_once(self._backend, commit)))
                 self._current = None
                 os.write(self._tell, b"\0")
             elif self._is_closing:

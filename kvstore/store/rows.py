@@ -22,7 +22,7 @@ import msgpack
 
 from kvstore.backend.interface import Backend, Snapshot, Table, WriteBatch
 from kvstore.checksum import row_body, sealed_row
-from kvstore.core.engine import Batch
+from kvstore.core.engine import Commit
 from kvstore.core.mvcc.revision import to_bytes
 from kvstore.errors import CorruptStore
 
@@ -35,8 +35,8 @@ __all__ = [
     "lease_row",
     "meta",
     "meta_put",
+    "rows_of",
     "set_meta",
-    "to_write_batch",
 ]
 
 _WRITE_INDEX_KEY = b"meta:write_index"
@@ -93,16 +93,16 @@ def set_meta(backend: Backend, name: str, value: object) -> None:
     backend.commit(WriteBatch(puts=[meta_put(name, value)]))
 
 
-def to_write_batch(batch: Batch) -> WriteBatch:
+def rows_of(commit: Commit) -> WriteBatch:
     appends = [
         (to_bytes(write.packed), write.record)
-        for decision in batch.decisions
+        for decision in commit.decisions
         for write in decision.writes
     ]
-    puts = [_write_index_put(batch.write_index)]
+    puts = [_write_index_put(commit.write_index)]
     deletes: list[tuple[Table, bytes]] = []
     leases: dict[int, int | None] = {}
-    for decision in batch.decisions:
+    for decision in commit.decisions:
         if decision.leases:
             leases.update(decision.leases)
         if decision.dropped:

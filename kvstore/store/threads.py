@@ -1,8 +1,8 @@
 """The store for threads: the engine behind one lock, commits led by whoever waits.
 
-The first thread that finds its decision not durable and nobody committing leads: it takes the
-batch, commits it with the lock released, publishes and wakes the others, whose decisions came along
-or make up the next batch. So concurrent threads share commits.
+The first thread that finds its decision not durable and nobody committing leads: it takes all that
+was decided, commits it with the lock released, publishes and wakes the others, whose decisions came
+along or make up the next commit. So concurrent threads share commits.
 A housekeeping thread exists only once there is something to keep: leases, a compaction, progress.
 
 The main thread may be interrupted anywhere by what a signal handler raises (Ctrl-C):
@@ -35,7 +35,7 @@ from threading import get_ident
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from kvstore.backend.interface import Backend
-from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.engine import Commit, Decided, Engine
 from kvstore.core.mvcc.record import decode
 from kvstore.core.watch.stream import WatchStream
 from kvstore.errors import (
@@ -237,7 +237,7 @@ class ThreadStore:
         self._keep_house()
         return granted
 
-    def _grant(self, ttl_s: int, lease_id: int) -> Applied[Lease]:
+    def _grant(self, ttl_s: int, lease_id: int) -> Decided[Lease]:
         lease_id = lease_id or self._options.free_lease_id(self._engine.lessor)
         return self._engine.lease_grant(ttl_s, lease_id, self._options.clock())
 
@@ -249,11 +249,11 @@ class ThreadStore:
         with self._lock:
             self._check_open()
             engine, lease = self._engine, self._engine.lessor.get(lease_id)
-            applied = engine.lease_keep_alive(lease_id, self._options.clock())
+            decided = engine.lease_keep_alive(lease_id, self._options.clock())
             revision = engine.durable
-        if applied.result:
-            self._settle(applied.sequence)
-            return Lease(lease_id, applied.result, revision)
+        if decided.result:
+            self._settle(decided.sequence)
+            return Lease(lease_id, decided.result, revision)
         while lease is not None and engine.lessor.get(lease_id) is lease:
             self.expire_due()  # its time is up: revoke it before saying so
         self._settle()
@@ -382,15 +382,15 @@ class ThreadStore:
         return self._is_fast or me != self._main
 
     def _lead(self, me: int) -> None:
-        """Commit one batch if nobody else does; with the lock released unless the caller has it."""
+        """Do one commit if nobody else does; with the lock released unless the caller has it."""
         with self._lock:
             if self._leader or not self._engine.has_outbox or self._error is not None:
                 return
             self._leader = me
-            batch = self._engine.take_batch()
-        outcome = commit_once(self._backend, batch)
+            commit = self._engine.take_commit()
+        outcome = commit_once(self._backend, commit)
         with self._lock:
-            self._conclude(batch, outcome)
+            self._conclude(commit, outcome)
             self._leader = 0
             self._wake()
 
@@ -433,14 +433,14 @@ class ThreadStore:
             if waiter.bell is not None:
                 waiter.bell.ring()
 
-    def _conclude(self, batch: Batch, outcome: Outcome) -> None:
+    def _conclude(self, commit: Commit, outcome: Outcome) -> None:
         while outcome.is_map_full:
             outcome = grow_map(self._backend, self._reader)
             if outcome.error is None:
-                outcome = commit_once(self._backend, batch)
+                outcome = commit_once(self._backend, commit)
         outcome = show(self._reader, outcome)
         if outcome.error is None:
-            self._engine.publish(batch.last_sequence)
+            self._engine.publish(commit.last_sequence)
             self._tell(self._engine.durable_sequence)
         elif is_from_outside(outcome.error):
             raise outcome.error

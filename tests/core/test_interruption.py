@@ -16,7 +16,7 @@ from kvstore.core.watch.stream import WatchStream
 from kvstore.keys import ALL_KEYS, KeyRange
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import recover
-from kvstore.store.rows import to_write_batch
+from kvstore.store.rows import rows_of
 from kvstore.types import (
     Compare,
     CompareResult,
@@ -67,8 +67,8 @@ class Rig:
         return stream
 
     def write(self) -> int:
-        batch = self.engine.take_batch()
-        self.backend.commit(to_write_batch(batch))
+        batch = self.engine.take_commit()
+        self.backend.commit(rows_of(batch))
         self.reader.refresh()
         return batch.last_sequence
 
@@ -245,7 +245,7 @@ def test_a_rollback_is_finished(*, lines: bool) -> None:
         rig.engine.put(b"f", b"1", 8)
         rig.engine.lease_revoke(7)
         rig.engine.compaction_step(1)
-        rig.engine.take_batch()
+        rig.engine.take_commit()
 
     whole = Rig()
     failed(whole)

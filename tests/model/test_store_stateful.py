@@ -16,13 +16,13 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 from kvstore.backend import MEMORY, open_backend
 from kvstore.backend.interface import Backend
 from kvstore.backend.memory import MemoryBackend
-from kvstore.core.engine import Applied, Batch, Engine
+from kvstore.core.engine import Commit, Decided, Engine
 from kvstore.keys import ALL_KEYS
 from kvstore.store.checker import check_directory
 from kvstore.store.options import StoreOptions
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import recover
-from kvstore.store.rows import to_write_batch
+from kvstore.store.rows import rows_of
 from kvstore.store.threads import ThreadStore
 from kvstore.types import RangeOp, Txn, WatchMessage
 from tests.crash.judge import watched
@@ -56,7 +56,7 @@ class EngineMachine(StoreMachine):
             bound.start()
         self.backend = MemoryBackend()
         self.pending: list[tuple[int, Model]] = []
-        self.in_commit: Batch | None = None
+        self.in_commit: Commit | None = None
         self.open()
 
     def open(self) -> None:
@@ -80,9 +80,9 @@ class EngineMachine(StoreMachine):
         self.pending.append((self.engine.sequence, model))
         self.decisions += 1
 
-    def result(self, applied: Applied[Any]) -> Any:
-        assert applied.sequence == self.engine.sequence
-        return applied.result
+    def result(self, decided: Decided[Any]) -> Any:
+        assert decided.sequence == self.engine.sequence
+        return decided.result
 
     def do_range(self, op: RangeOp) -> Any:
         return self.engine.range(op)
@@ -132,30 +132,30 @@ class EngineMachine(StoreMachine):
     @precondition(lambda self: self.engine.has_outbox and self.in_commit is None)
     @rule(max_bytes=st.sampled_from((1, 60, 10**6)))
     def begin_commit(self, max_bytes: int) -> None:
-        self.in_commit = self.engine.take_batch(max_bytes)
+        self.in_commit = self.engine.take_commit(max_bytes)
 
     @precondition(lambda self: self.in_commit is not None)
     @rule()
     def end_commit(self) -> None:
         """It succeeded: rows first, then the snapshot moves, then all may see it."""
         self.write()
-        batch, self.in_commit = self.in_commit, None
-        assert batch is not None
+        commit, self.in_commit = self.in_commit, None
+        assert commit is not None
         self.reader.refresh()
-        self.engine.publish(batch.last_sequence)
+        self.engine.publish(commit.last_sequence)
 
     @precondition(lambda self: self.engine.has_outbox and self.in_commit is None)
     @rule()
     def commit(self) -> None:
         """All of it at once, as most commits are."""
         while self.engine.has_outbox:
-            self.in_commit = self.engine.take_batch()
+            self.in_commit = self.engine.take_commit()
             self.end_commit()
 
     def write(self) -> None:
         """Put the rows of the commit under way where a crash cannot take them."""
         assert self.in_commit is not None
-        self.backend.commit(to_write_batch(self.in_commit))
+        self.backend.commit(rows_of(self.in_commit))
         last = self.in_commit.last_sequence
         for sequence, model in self.pending:
             if sequence <= last:

@@ -43,7 +43,7 @@ from kvstore.server.transports.rpc.backlog import FULL_BYTES, QUEUE_BYTES
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.framing import MessageReader, frame_message, pack_prefix
 from kvstore.server.transports.rpc.head import CallHead
-from kvstore.server.transports.rpc.hoard import HOARD_BYTES
+from kvstore.server.transports.rpc.receive_buffer import MUCH_BYTES
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.web.http2 import WebHead
 
@@ -424,7 +424,7 @@ class TestWhatIsSentAhead:
 
     @pytest.mark.parametrize("kind", [Kind.UNARY, Kind.BIDI, Kind.SERVER_STREAM])
     def test_halves_of_messages_are_bounded(self, bench: Callable[..., Bench], kind: Kind) -> None:
-        """Only the oldest of many gets window beyond the hoard; the others do not go on."""
+        """Only the oldest of many gets window when so much is kept; the others do not go on."""
 
         async def handler(requests: object, call: Call) -> AsyncIterator[bytes]:
             async for _ in requests:  # type: ignore[attr-defined]
@@ -446,7 +446,7 @@ class TestWhatIsSentAhead:
             )
             one.connection.out.clear()
 
-        assert credited < 2 * HOARD_BYTES // (Limits.stream_window_bytes // 2)
+        assert credited < 2 * MUCH_BYTES // (Limits.stream_window_bytes // 2)
         assert not one.connection.is_closed
         for _ in range(100):
             one.ask()
@@ -458,7 +458,7 @@ class TestWhatIsSentAhead:
     def test_halves_behind_answers_that_are_not_taken_are_bounded(
         self, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("kvstore.server.transports.rpc.hoard.MOST_BYTES", 8 * MIB)
+        monkeypatch.setattr("kvstore.server.transports.rpc.receive_buffer.MOST_BYTES", 8 * MIB)
         one = bench(Kind.BIDI, print, session=lambda call, on_ready, hold: Echo(on_ready))
         one.receive(frame(SETTINGS, 0, 0, b"\0\4" + bytes(4)))  # windows of 0
         for _ in range(40):
@@ -472,7 +472,7 @@ class TestWhatIsSentAhead:
                 break
 
         assert one.connection.is_closed
-        assert one.calls.hoard._bytes <= 8 * MIB + 16_000
+        assert one.calls.receive_buffer._bytes <= 8 * MIB + 16_000
 
     def test_a_stream_goes_on_when_its_responses_have_left(
         self, bench: Callable[..., Bench]
@@ -506,7 +506,7 @@ class TestWhatIsSentAhead:
     ) -> None:
         """The oldest of what is kept waits for its client, and all others for window."""
         most = 4 * MIB
-        monkeypatch.setattr("kvstore.server.transports.rpc.hoard.HOARD_BYTES", most)
+        monkeypatch.setattr("kvstore.server.transports.rpc.receive_buffer.MUCH_BYTES", most)
         message = rpc_pb2.PutRequest
         stuck = Method(
             PATH, Kind.BIDI, message, message, print, session=lambda call, ready, hold: Echo(ready)
@@ -541,7 +541,7 @@ class TestWhatIsSentAhead:
 
         assert not left
         one.receive(frame(RST_STREAM, 0, 1, bytes(4)))
-        assert one.calls.hoard._bytes == 0
+        assert one.calls.receive_buffer._bytes == 0
         one.close()
 
     def test_a_session_is_fed_what_it_has_room_for(self, bench: Callable[..., Bench]) -> None:

@@ -28,7 +28,7 @@ from kvstore.server.transports.http2.frames import (
 )
 from kvstore.server.transports.http2.header_block import encode_fields
 from kvstore.server.transports.http2.limits import Limits
-from kvstore.server.transports.rpc import backlog, calls, hoard
+from kvstore.server.transports.rpc import backlog, calls, receive_buffer
 from kvstore.server.transports.rpc.framing import frame_message
 from tests.server.test_calls import PATH, REQUEST, Bench
 
@@ -50,7 +50,7 @@ class Bounds(NamedTuple):
     remembered: int = header_block.REMEMBERED_BYTES
     queued: int = backlog.FULL_BYTES
     waiting: int = backlog.WAITING_BYTES
-    hoard: int = hoard.MOST_BYTES
+    receive_buffer: int = receive_buffer.MOST_BYTES
     watchers: int = WATCHERS_BYTES
     open: int = Limits.open_bytes
     block: int = Limits.max_header_list_bytes
@@ -63,7 +63,7 @@ class Bounds(NamedTuple):
             self.remembered
             + self.queued
             + self.waiting
-            + self.hoard
+            + self.receive_buffer
             + self.watchers
             + self.open
             + self.block
@@ -85,8 +85,8 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bounds], None]:
         monkeypatch.setattr(backlog, "FULL_BYTES", bounds.queued)
         monkeypatch.setattr(backlog, "LARGE_ANSWER_BYTES", ANSWER_BYTES // 2)
         monkeypatch.setattr(backlog, "WAITING_BYTES", bounds.waiting)
-        monkeypatch.setattr(hoard, "HOARD_BYTES", bounds.hoard // 4)
-        monkeypatch.setattr(hoard, "MOST_BYTES", bounds.hoard)
+        monkeypatch.setattr(receive_buffer, "MUCH_BYTES", bounds.receive_buffer // 4)
+        monkeypatch.setattr(receive_buffer, "MOST_BYTES", bounds.receive_buffer)
         monkeypatch.setattr(Limits, "open_bytes", bounds.open)
         monkeypatch.setattr(Limits, "max_header_list_bytes", bounds.block)
         monkeypatch.setattr(Limits, "late_streams", bounds.late_streams)
@@ -127,7 +127,7 @@ def fill(one: Bench, bounds: Bounds) -> None:
         step(one, head + frame(DATA, flags, at, body))
 
     size = 0
-    while size < bounds.hoard - 2 * KIB:  # halves of messages
+    while size < bounds.receive_buffer - 2 * KIB:  # halves of messages
         ask(frame_message(bytes(100 * KIB))[:1000], 0)
         size += 1000
     while connection.queued_bytes < bounds.queued:  # answers that the windows hold back
@@ -171,7 +171,7 @@ def test_one_connection(bounded: Callable[[Bounds], None]) -> None:
         remembered=64 * KIB,
         queued=1024 * KIB,
         waiting=256 * KIB,
-        hoard=512 * KIB,
+        receive_buffer=512 * KIB,
         watchers=0,  # tests/server/test_watch_flood.py fills that
         open=4096 * KIB,
         block=64 * KIB,
@@ -189,7 +189,7 @@ def test_a_thousand_connections(bounded: Callable[[Bounds], None]) -> None:
         remembered=8 * KIB,
         queued=16 * KIB,
         waiting=2 * KIB,
-        hoard=4 * KIB,
+        receive_buffer=4 * KIB,
         watchers=0,
         open=256 * KIB,
         block=8 * KIB,

@@ -119,7 +119,7 @@ class FakeStore:
         for chunk in self.chunks:
             yield chunk
 
-    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
+    def decide(self, txn: Txn, waiter: W, at_once: Callable[[TxnResult], None] | None = None) -> W:
         self.asked.append(txn)
         results = {
             PutOp: PutResult(9),
@@ -129,8 +129,8 @@ class FakeStore:
         }
         responses = [results[type(op)] for op in txn.success]  # type: ignore[index]
         result = TxnResult(9, True, responses)
-        if decided is not None:
-            decided(result)
+        if at_once is not None:
+            at_once(result)
         waiter.set_result(result)
         return waiter
 

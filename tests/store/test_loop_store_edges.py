@@ -260,7 +260,7 @@ def test_a_commit_is_told_inside_of_what_was_asked_for() -> None:
 
         store.tell_by(together)
         for n in range(3):
-            write = store.apply(put(b"%d" % n), asyncio.get_running_loop().create_future())
+            write = store.decide(put(b"%d" % n), asyncio.get_running_loop().create_future())
             await write
         assert told == [(False, True)] * 3
         await store.close()

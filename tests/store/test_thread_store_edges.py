@@ -17,7 +17,7 @@ from kvstore.keys import ALL_KEYS
 from kvstore.store.checker import check_directory
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import recover
-from kvstore.store.rows import to_write_batch
+from kvstore.store.rows import rows_of
 from kvstore.store.threads import ThreadStore
 from kvstore.types import PutOp, RangeOp, Txn
 
@@ -96,8 +96,8 @@ def test_a_compaction_marked_while_an_older_one_ends_survives_a_crash(tmp_path: 
     engine = Engine(reader, recovered)
 
     def commit() -> None:
-        batch = engine.take_batch()
-        backend.commit(to_write_batch(batch))
+        batch = engine.take_commit()
+        backend.commit(rows_of(batch))
         reader.refresh()
         engine.publish(batch.last_sequence)
 

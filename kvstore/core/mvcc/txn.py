@@ -52,7 +52,7 @@ class Write:
 
 if TYPE_CHECKING:  # nobody makes one
 
-    class Head(Protocol):
+    class HeadView(Protocol):
         """What a transaction needs of the engine: the state with everything decided so far."""
 
         @property
@@ -77,11 +77,11 @@ if TYPE_CHECKING:  # nobody makes one
 class TxnRun:
     """One transaction, once: `run()`; then `writes` and `revision` say what it did."""
 
-    __slots__ = ("_deletes", "_head", "_puts", "_ranges", "_txn", "main", "writes")
+    __slots__ = ("_deletes", "_puts", "_ranges", "_txn", "_view", "main", "writes")
 
-    def __init__(self, head: Head, txn: Txn) -> None:
-        self._head, self._txn = head, txn
-        self.main = head.head + 1
+    def __init__(self, view: HeadView, txn: Txn) -> None:
+        self._view, self._txn = view, txn
+        self.main = view.head + 1
         self.writes: list[Write] = []
         self._ranges = self._puts = self._deletes = 0
 
@@ -116,7 +116,7 @@ class TxnRun:
                 self._choose(op, path)
 
     def _holds(self, compare: Compare) -> bool:
-        index = self._head.index
+        index = self._view.index
         if compare.range.is_single:
             entry = index.get(compare.range.key)
             return self._holds_for(compare, entry if entry and entry_version(entry) else None)
@@ -134,7 +134,7 @@ class TxnRun:
         if target == CompareTarget.VALUE:
             if entry is None:
                 return False
-            stored = decode(self._head.record(entry_last(entry))).value
+            stored = decode(self._view.record(entry_last(entry))).value
             wanted = operand if isinstance(operand, bytes) else b""
             sign = (stored > wanted) - (stored < wanted)
         else:
@@ -162,7 +162,7 @@ class TxnRun:
             case CompareTarget.CREATE:
                 return entry_create(entry) if entry else 0
             case CompareTarget.LEASE:
-                return lease_of(self._head.record(entry_last(entry))) if entry else 0
+                return lease_of(self._view.record(entry_last(entry))) if entry else 0
         return otherwise
 
     # -- second pass: can it run? ----------------------------------------------------------------
@@ -177,10 +177,10 @@ class TxnRun:
                 self._check(op, take)
 
     def _check_put(self, op: PutOp) -> None:
-        if op.lease and not self._head.has_lease(op.lease):
+        if op.lease and not self._view.has_lease(op.lease):
             raise LeaseNotFound
         if op.ignore_value or op.ignore_lease:
-            entry = self._head.index.get(op.key)
+            entry = self._view.index.get(op.key)
             if entry is None or not entry_version(entry):
                 raise KeyNotFound
 
@@ -188,10 +188,10 @@ class TxnRun:
         # Unlike a range of its own, one in a transaction takes a negative revision literally.
         if op.revision == 0:
             return
-        if op.revision > self._head.head:
+        if op.revision > self._view.head:
             raise FutureRevision
-        if op.revision < self._head.compacted_head:
-            raise Compacted(self._head.compacted_head)
+        if op.revision < self._view.compacted_head:
+            raise Compacted(self._view.compacted_head)
 
     # -- third pass: the ops, in order -----------------------------------------------------------
 
@@ -211,56 +211,56 @@ class TxnRun:
         return self._execute(op, take)
 
     def _range(self, op: RangeOp) -> RangeResult:
-        head = self._head
+        view = self._view
         self._ranges += 1
         return read_range(
-            head.index,
+            view.index,
             op,
             op.revision if op.revision > 0 else self.revision,
-            published=head.durable,
-            fetch=head.records,
+            published=view.durable,
+            fetch=view.records,
             header=self.revision,
         )
 
     def _put(self, op: PutOp) -> PutResult:
-        head = self._head
+        view = self._view
         key, value, lease = op.key, op.value, op.lease
         prev = None
         if op.prev_kv or op.ignore_value or op.ignore_lease:
-            entry = head.index.get(key)
+            entry = view.index.get(key)
             if entry is not None and entry_version(entry):
-                prev = decode(head.record(entry_last(entry)))
+                prev = decode(view.record(entry_last(entry)))
                 value = prev.value if op.ignore_value else value
                 lease = prev.lease if op.ignore_lease else lease
         self._puts += 1
         main = self.main
-        packed, create, version = head.index.put(key, main, len(self.writes))
+        packed, create, version = view.index.put(key, main, len(self.writes))
         record = encode(key, value, create, main, version, lease)
         write = Write(packed, key, record, version)
         self.writes.append(write)
-        head.write(write, lease)
+        view.write(write, lease)
         return PutResult(main, prev if op.prev_kv else None)
 
     def _delete_range(self, op: DeleteRangeOp) -> DeleteRangeResult:
-        head = self._head
+        view = self._view
         self._deletes += 1
-        found = head.index.revisions(op.range, self.revision, live=False)
-        records = head.records(found) if found else []
+        found = view.index.revisions(op.range, self.revision, live=False)
+        records = view.records(found) if found else []
         for record in records:
             self._delete(decode(record).key)
         prev_kvs = Records(records) if op.prev_kv else ()
         return DeleteRangeResult(self.revision, len(records), prev_kvs)
 
     def _delete(self, key: bytes) -> None:
-        packed = self._head.index.tombstone(key, self.main, len(self.writes))
+        packed = self._view.index.tombstone(key, self.main, len(self.writes))
         write = Write(packed, key, encode_tombstone(key, self.main), 0)
         self.writes.append(write)
-        self._head.write(write, 0)
+        self._view.write(write, 0)
 
     def delete_keys(self, keys: Sequence[bytes]) -> None:
         """Delete those of `keys` that are alive; how a lease's end deletes what it holds."""
         for key in keys:
-            entry = self._head.index.get(key)
+            entry = self._view.index.get(key)
             if entry is not None and entry_version(entry):
                 self._deletes += 1
                 self._delete(key)

@@ -159,7 +159,7 @@ class KVService:
         txn = Txn((), (op,))
         if len(op.key) + len(op.value) > self._surely_small_bytes:
             self._check_size(request, txn)
-        return self._store.apply(txn, Deferred(self._put))
+        return self._store.decide(txn, Deferred(self._put))
 
     def _put(self, result: TxnResult) -> bytes:
         (response,) = result.responses
@@ -169,7 +169,7 @@ class KVService:
     def delete_range(self, request: rpc_pb2.DeleteRangeRequest, call: Call) -> Deferred:
         txn = Txn((), (convert.delete_range_op(request),))
         self._check_size(request, txn)
-        return self._store.apply(txn, Deferred(self._delete_range))
+        return self._store.decide(txn, Deferred(self._delete_range))
 
     def _delete_range(self, result: TxnResult) -> bytes:
         (response,) = result.responses
@@ -180,7 +180,7 @@ class KVService:
         txn = convert.txn(request)
         self._check_size(request, txn)
         answer = Deferred(self._txn)
-        return self._store.apply(txn, answer, partial(_hold, answer))
+        return self._store.decide(txn, answer, partial(_hold, answer))
 
     def _txn(self, result: TxnResult) -> bytes:
         return convert.txn_response(self._headers.encoded(result.revision), result)

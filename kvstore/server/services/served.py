@@ -57,16 +57,16 @@ class ServedStore(AsyncStoreProtocol, Protocol):
         """The newest durable revision."""
         ...
 
-    def apply(self, txn: Txn, waiter: W, decided: Callable[[TxnResult], None] | None = None) -> W:
+    def decide(self, txn: Txn, waiter: W, at_once: Callable[[TxnResult], None] | None = None) -> W:
         """Decide at once; the waiter, a future or alike, is done when the result is durable.
 
-        Returns it. `decided` sees the result at once, which must not leave the process before that.
+        Returns it. `at_once` sees the result at once, which must not leave the process before that.
         Raises as `txn` does.
         """
         ...
 
     def put(self, key: bytes, value: bytes, lease_id: int, waiter: W) -> W:
-        """As `apply` of a Txn with this put alone; the result is its revision."""
+        """As `decide` of a Txn with this put alone; the result is its revision."""
         ...
 
     def record(self, key: bytes) -> bytes | None:

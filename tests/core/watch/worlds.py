@@ -10,7 +10,7 @@ from kvstore.core.watch.stream import WatchStream
 from kvstore.keys import KeyRange
 from kvstore.store.reader import SnapshotReader
 from kvstore.store.recovery import recover
-from kvstore.store.rows import to_write_batch
+from kvstore.store.rows import rows_of
 from kvstore.types import DeleteRangeOp, Op, PutOp, Txn, WatchCreate, WatchMessage
 
 __all__ = ["World"]
@@ -54,8 +54,8 @@ class World:
 
     def commit(self) -> None:
         while self.engine.has_outbox:
-            batch = self.engine.take_batch()
-            self.backend.commit(to_write_batch(batch))
+            batch = self.engine.take_commit()
+            self.backend.commit(rows_of(batch))
             self.reader.refresh()
             self.engine.publish(batch.last_sequence)
 

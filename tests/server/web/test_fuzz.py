@@ -71,5 +71,5 @@ def test_nothing_is_raised_and_nothing_is_left() -> None:
         case.turn()
         assert not case.connection.streams
         assert case.connection.queued_bytes == 0
-        assert repr(case.calls.hoard).startswith("Hoard(0 requests, 0 bytes)")
+        assert repr(case.calls.receive_buffer).startswith("ReceiveBuffer(0 requests, 0 bytes)")
     case.loop.close()

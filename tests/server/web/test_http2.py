@@ -30,7 +30,7 @@ from kvstore.server.transports.http2.header_block import encode_fields
 from kvstore.server.transports.rpc import backlog
 from kvstore.server.transports.rpc.calls import Calls
 from kvstore.server.transports.rpc.head import CallHead
-from kvstore.server.transports.rpc.hoard import HOARD_BYTES, MOST_BYTES
+from kvstore.server.transports.rpc.receive_buffer import MOST_BYTES, MUCH_BYTES
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.web.http2 import REQUEST_COSTS, Web, WebHead
 from kvstore.server.transports.web.messages import Answer
@@ -289,7 +289,7 @@ class TestBodies:
         sent = case.sent()
         before = sent[: [each.kind for each in sent].index(GOAWAY)]
         given = [each for each in before if each.kind == WINDOW_UPDATE and each.stream_id]
-        assert len(given) <= HOARD_BYTES // (WINDOW // 2) + 1
+        assert len(given) <= MUCH_BYTES // (WINDOW // 2) + 1
 
     def test_long_streams_are_not_hoarded(self, case: Case) -> None:
         case.ask(1, "/watch", end=0)

@@ -39,9 +39,9 @@ from kvstore.server.transports.rpc.framing import (
     prefix_of,
 )
 from kvstore.server.transports.rpc.head import CallHead, understand
-from kvstore.server.transports.rpc.hoard import Hoard
 from kvstore.server.transports.rpc.outcome import parse, status_for
 from kvstore.server.transports.rpc.plain import PlainCall
+from kvstore.server.transports.rpc.receive_buffer import ReceiveBuffer
 from kvstore.server.transports.rpc.replies import OK_TRAILERS, head_block, refusal_block, whole
 from kvstore.server.transports.rpc.service import Service
 from kvstore.server.transports.rpc.streaming import SessionCall, TaskCall
@@ -72,7 +72,7 @@ class Calls:
         self._ready: deque[SessionCall] = deque()
         self._is_backlog_first = False
         self.backlog = Backlog(self)
-        self.hoard = Hoard(self)
+        self.receive_buffer = ReceiveBuffer(self)
         self.watchers = Allowance(WATCHERS_BYTES)
         self._strikes = 0
         self._last_ping_at = float("-inf")

@@ -117,11 +117,11 @@ class _StreamingCall:
         """Have the client send more, unless what he sent before has to wait for him."""
         kept = self._reader.left
         if self.stream.queue or (kept and self._reader.has_whole):
-            self._calls.hoard.keep(self.stream, kept, 0, is_stuck=True)
+            self._calls.receive_buffer.keep(self.stream, kept, 0, is_stuck=True)
         else:
             owed, self._owed = self._owed, 0
             if kept or self._has_kept:
-                self._calls.hoard.keep(self.stream, kept, owed)
+                self._calls.receive_buffer.keep(self.stream, kept, owed)
             else:
                 self._calls.connection.credit(self.stream, owed)
         self._has_kept = kept > 0
@@ -147,7 +147,7 @@ class _StreamingCall:
     def _close(self, code: Code) -> None:
         self.is_done = True
         if self._has_kept:
-            self._calls.hoard.remove(self.stream)
+            self._calls.receive_buffer.remove(self.stream)
         stats = self._head.stats
         assert stats is not None
         stats.handled[code] += 1
@@ -206,7 +206,7 @@ class SessionCall(_StreamingCall):
         self._owed += len(data)
         if self._is_ready:  # before it had its turn
             self._has_kept = True
-            self._calls.hoard.keep(self.stream, self._reader.left, 0)
+            self._calls.receive_buffer.keep(self.stream, self._reader.left, 0)
         self._on_ready()
 
     def _receive(self, message: bytes) -> None:

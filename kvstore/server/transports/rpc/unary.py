@@ -77,13 +77,13 @@ class UnaryCall:
             reader.feed(data)
             request = reader.take()
             if request is not None:
-                calls.hoard.remove(self.stream)
+                calls.receive_buffer.remove(self.stream)
                 calls.connection.credit(self.stream, len(data))
                 self.begin(request)
             elif is_end:
                 raise StatusError(Code.UNKNOWN, reader.cut_text)
             else:
-                calls.hoard.keep(self.stream, reader.left, len(data))
+                calls.receive_buffer.keep(self.stream, reader.left, len(data))
         except StatusError as error:
             self._fail(error)
 
@@ -217,7 +217,7 @@ class UnaryCall:
     def _count(self, code: int) -> None:
         self.is_done, self._request = True, None
         if self._reader is not None:
-            self._calls.hoard.remove(self.stream)
+            self._calls.receive_buffer.remove(self.stream)
         if self._release is not None:
             self._release()
             self._release = None

@@ -10,7 +10,7 @@ request of a page or of the gateway. (Without TLS an HTTP/2 connection is gRPC's
 A few requests begin in one turn (`REQUEST_COSTS`), since a page may take as long as hundreds of
 calls. A request waits like any call while too much of earlier answers has not left
 (`rpc/backlog.py`), and what handlers keep of bodies counts with the requests of gRPC that are not
-whole (`rpc/hoard.py`).
+whole (`rpc/receive_buffer.py`).
 """
 
 from __future__ import annotations
@@ -146,9 +146,11 @@ class WebCall:
             self._held += data
             self._kept_bytes += len(data)
             is_stuck = self._handler is not None and self._handler.is_backed_up
-            self._calls.hoard.keep(self.stream, self._kept_bytes, len(data), is_stuck=is_stuck)
+            self._calls.receive_buffer.keep(
+                self.stream, self._kept_bytes, len(data), is_stuck=is_stuck
+            )
         self._is_all = self._is_all or is_end
-        # Its body counts in the hoard.
+        # Its body counts in the receive buffer.
         if not self._is_waiting and self._calls.backlog.may_run(self, 0):
             self.run()
         else:
@@ -171,11 +173,11 @@ class WebCall:
             return  # `resume` comes back to it
         if self._is_all and not self._is_told:
             self._is_told = True
-            self._calls.hoard.remove(self.stream)
+            self._calls.receive_buffer.remove(self.stream)
             handler.end()
         elif not handler.keeps_body:
             self._kept_bytes = 0
-            self._calls.hoard.keep(self.stream, 0, 0)
+            self._calls.receive_buffer.keep(self.stream, 0, 0)
 
     def cancel(self) -> None:
         """The client reset the stream, or the connection is gone."""
@@ -282,7 +284,7 @@ class WebCall:
         self.is_done = True
         self._handler = None  # which has the answer: a cycle would wait for the collector
         self._held.clear()
-        self._calls.hoard.remove(self.stream)
+        self._calls.receive_buffer.remove(self.stream)
 
     def _block(self, status: int, fields: Fields, length: int | None) -> bytes:
         """Go has the fields of the handler in the order of their names, then its own."""

@@ -1,6 +1,6 @@
 """What is kept of requests of one connection that have not come whole, or are not taken yet.
 
-Above `HOARD_BYTES` only the oldest of those that need it is given more window. So the memory is
+Above `MUCH_BYTES` only the oldest of those that need it is given more window. So the memory is
 bounded, and yet one request after the other can come to its end, however many were begun. What is
 whole and waits for something else, such as a client that takes no answers, needs none.
 """
@@ -16,14 +16,14 @@ from kvstore.server.transports.http2.stream import Stream
 if TYPE_CHECKING:
     from kvstore.server.transports.rpc.calls import Calls
 
-__all__ = ["Hoard"]
+__all__ = ["ReceiveBuffer"]
 
-HOARD_BYTES: Final = 32 * 1024 * 1024
+MUCH_BYTES: Final = 32 * 1024 * 1024
 MOST_BYTES: Final = 160 * 1024 * 1024
 """The first windows of so many streams are no accident: the connection ends."""
 
 
-class Hoard:
+class ReceiveBuffer:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._owed: dict[Stream, int] = {}  # not yet given back, the oldest first
@@ -32,7 +32,7 @@ class Hoard:
         self._bytes = 0
 
     def __repr__(self) -> str:
-        return f"Hoard({len(self._kept)} requests, {self._bytes} bytes)"
+        return f"ReceiveBuffer({len(self._kept)} requests, {self._bytes} bytes)"
 
     def keep(self, stream: Stream, size: int, owed: int, *, is_stuck: bool = False) -> None:
         """`size` bytes of requests on a stream are kept now, and `owed` more may be given back.
@@ -52,7 +52,7 @@ class Hoard:
             self._line.pop(stream, None)
         elif owed:
             self._line.setdefault(stream)
-        if not size or self._bytes <= HOARD_BYTES or next(iter(self._line), None) is stream:
+        if not size or self._bytes <= MUCH_BYTES or next(iter(self._line), None) is stream:
             self._calls.connection.credit(stream, owed)
         elif owed:
             self._owed[stream] = owed
@@ -68,7 +68,7 @@ class Hoard:
             self._give_back()
 
     def _give_back(self) -> None:
-        if self._bytes <= HOARD_BYTES:
+        if self._bytes <= MUCH_BYTES:
             for other, size in self._owed.items():
                 self._calls.connection.credit(other, size)
             self._owed.clear()
