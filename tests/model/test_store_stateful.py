@@ -55,7 +55,8 @@ class EngineMachine(StoreMachine):
         for bound in self.bounds:
             bound.start()
         self.backend = MemoryBackend()
-        self.pending: list[tuple[int, Model]] = []
+        self.pending: list[tuple[int, Model, set[int]]] = []
+        """What is not durable: sequence, model, the leases that it granted or revoked."""
         self.in_commit: Commit | None = None
         self.open()
 
@@ -76,8 +77,9 @@ class EngineMachine(StoreMachine):
     # -- requests
 
     def decided(self, model: Model) -> None:
+        touched = self.head.leases.keys() ^ model.leases.keys()
         self.head = model
-        self.pending.append((self.engine.sequence, model))
+        self.pending.append((self.engine.sequence, model, touched))
         self.decisions += 1
 
     def result(self, decided: Decided[Any]) -> Any:
@@ -157,10 +159,10 @@ class EngineMachine(StoreMachine):
         assert self.in_commit is not None
         self.backend.commit(rows_of(self.in_commit))
         last = self.in_commit.last_sequence
-        for sequence, model in self.pending:
+        for sequence, model, _ in self.pending:
             if sequence <= last:
                 self.durable = model
-        self.pending = [(sequence, model) for sequence, model in self.pending if sequence > last]
+        self.pending = [each for each in self.pending if each[0] > last]
 
     def settle(self) -> None:
         if self.in_commit is not None:
@@ -173,12 +175,14 @@ class EngineMachine(StoreMachine):
         """It failed and wrote nothing: what was decided and is not durable is taken back."""
         self.engine.rollback(self.now_s)
         self.in_commit = None
+        touched = set[int]().union(*(leases for _, _, leases in self.pending))
         self.pending.clear()
         kept = self.head.leases
         self.head = self.durable.clone()
         for lease_id, lease in self.head.leases.items():
-            known = kept.get(lease_id, ModelLease(lease.ttl_s, self.now_s + lease.ttl_s))
-            self.head.leases[lease_id] = ModelLease(lease.ttl_s, known.expires_at_s)
+            is_new = lease_id in touched  # it was revoked, and perhaps granted again
+            ends_s = self.now_s + lease.ttl_s if is_new else kept[lease_id].expires_at_s
+            self.head.leases[lease_id] = ModelLease(lease.ttl_s, ends_s)
 
     @precondition(lambda self: self.decisions >= 10)
     @rule(written=st.booleans())
