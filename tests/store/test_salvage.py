@@ -121,6 +121,15 @@ class TestWhole:
         assert as_it_is(path) == before
 
 
+def killed(tmp_path: Path, *, keys: int) -> None:
+    """`data` as a kill leaves it: 1,500 puts in some segments of the journal."""
+    store = ThreadStore.open(JournaledBackend(tmp_path / "live", background=False))
+    for number in range(1500):
+        store.txn(Txn(success=(PutOp(b"k%d" % (number % keys), b"v" * 300),)))
+    shutil.copytree(tmp_path / "live", tmp_path / "data")
+    store.close()
+
+
 class TestLoss:
     def test_a_lost_page_is_a_hole_with_its_revisions(self, tmp_path: Path) -> None:
         path = small(tmp_path / "data")
@@ -160,13 +169,7 @@ class TestLoss:
     def test_a_missing_segment_makes_uncertain_what_was_not_written_after_it(
         self, tmp_path: Path
     ) -> None:
-        live = tmp_path / "live"
-        backend = JournaledBackend(live, background=False)
-        store = ThreadStore.open(backend)
-        for number in range(1500):
-            store.txn(Txn(success=(PutOp(b"k%d" % (number % 300), b"v" * 300),)))
-        shutil.copytree(live, tmp_path / "data")
-        store.close()
+        killed(tmp_path, keys=300)
         segments = sorted((tmp_path / "data").glob("segment-*"))
         assert len(segments) > 2
         segments[1].unlink()
@@ -179,13 +182,7 @@ class TestLoss:
 
     def test_segments_and_spares_that_no_memory_has_room_for(self, tmp_path: Path) -> None:
         """What the head of a segment says is read, and a file without a head is named."""
-        live = tmp_path / "live"
-        backend = JournaledBackend(live, background=False)
-        store = ThreadStore.open(backend)
-        for number in range(1500):
-            store.txn(Txn(success=(PutOp(b"k%d" % number, b"v" * 300),)))
-        shutil.copytree(live, tmp_path / "data")
-        store.close()
+        killed(tmp_path, keys=1500)
         os.truncate(min((tmp_path / "data").glob("segment-*")), 1 << 42)
         (tmp_path / "data" / "spare-000000000099").touch()
         os.truncate(tmp_path / "data" / "spare-000000000099", 1 << 42)
@@ -194,13 +191,7 @@ class TestLoss:
         assert "spare-000000000099 cannot be read: there is not enough memory" in made.notes
 
     def test_a_lost_end_is_vouched_for_by_a_later_segment(self, tmp_path: Path) -> None:
-        live = tmp_path / "live"
-        backend = JournaledBackend(live, background=False)
-        store = ThreadStore.open(backend)
-        for number in range(1500):
-            store.txn(Txn(success=(PutOp(b"k%d" % number, b"v" * 300),)))
-        shutil.copytree(live, tmp_path / "data")
-        store.close()
+        killed(tmp_path, keys=1500)
         last = max((tmp_path / "data").glob("segment-*"))
         zero(last, PAGE, 100_000)
         before_last = sorted((tmp_path / "data").glob("segment-*"))[-2]

@@ -70,23 +70,27 @@ class LeaseService:
     ) -> AsyncIterator[bytes]:
         """One answer for each request, in order; TTL 0 for a lease that is gone."""
         async for request in requests:
-            revision = self._store.revision
-            lease = await self._store.lease_keep_alive(request.ID)
-            yield self.kept_alive(revision, lease.id, lease.ttl_s)
+            yield await self.keep_alive_later(request.ID)
 
-    def kept_alive(self, revision: int, lease_id: int, ttl_s: int) -> bytes:
+    async def keep_alive_later(self, lease_id: int) -> bytes:
+        """One answer of `keep_alive`, which may have to wait."""
+        revision = self._store.revision
+        lease = await self._store.lease_keep_alive(lease_id)
+        return self._kept_alive(revision, lease_id, lease.ttl_s)
+
+    def _kept_alive(self, revision: int, lease_id: int, ttl_s: int) -> bytes:
         header = self._headers.encoded(revision)
         return header + convert.number(2, lease_id) + convert.number(3, ttl_s)
 
     def keep_alive_once(self, request: rpc_pb2.LeaseKeepAliveRequest) -> bytes | None:
-        """The one answer of `keep_alive`, unless it has to wait."""
+        """One answer of `keep_alive`, unless it has to wait."""
         store, lease_id = self._store, request.ID
         revision, ttl_s = store.revision, store.lease_keep_alive_now(lease_id)
-        return self.kept_alive(revision, lease_id, ttl_s) if ttl_s else None
+        return self._kept_alive(revision, lease_id, ttl_s) if ttl_s else None
 
     def session(self, call: Call, on_ready: Callable[[], None], hold: Hold) -> KeepAliveSession:
         """`keep_alive` without a task, for leases that need not be waited for."""
-        return KeepAliveSession(self._store, self, on_ready)
+        return KeepAliveSession(self, on_ready)
 
     async def time_to_live(
         self, request: rpc_pb2.LeaseTimeToLiveRequest, call: Call
@@ -124,17 +128,11 @@ class KeepAliveSession:
         "_on_ready",
         "_service",
         "_slow",
-        "_store",
         "_task",
     )
 
-    def __init__(
-        self,
-        store: ServedStore,
-        service: LeaseService,
-        on_ready: Callable[[], None],
-    ) -> None:
-        self._store, self._service, self._on_ready = store, service, on_ready
+    def __init__(self, service: LeaseService, on_ready: Callable[[], None]) -> None:
+        self._service, self._on_ready = service, on_ready
         self._answers: deque[bytes] = deque()
         self._slow: deque[int] | None = None
         """Ids that the task is about; None while there is no task."""
@@ -156,10 +154,9 @@ class KeepAliveSession:
     async def _wait(self, slow: deque[int]) -> None:
         try:
             while slow:
-                revision = self._store.revision
-                lease = await self._store.lease_keep_alive(slow[0])
+                answer = await self._service.keep_alive_later(slow[0])
                 slow.popleft()
-                self._answers.append(self._service.kept_alive(revision, lease.id, lease.ttl_s))
+                self._answers.append(answer)
                 self._on_ready()
             self._slow = self._task = None
         except Exception as error:

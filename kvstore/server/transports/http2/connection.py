@@ -260,7 +260,9 @@ class Connection(Sending, Generic[H]):
                     sink.whole(stream_id, head, data[body:next_at])
                     continue
             elif (
-                what == WINDOW_UPDATE and stream_id in arriving and self._widen(stream_id, data, at)
+                what == WINDOW_UPDATE
+                and stream_id in arriving
+                and self._widen(stream_id, data[body:next_at])
             ):
                 at = next_at
                 continue
@@ -279,13 +281,12 @@ class Connection(Sending, Generic[H]):
             self._widened.clear()
         return at
 
-    def _widen(self, stream_id: int, data: bytes, at: int) -> bool:
+    def _widen(self, stream_id: int, payload: bytes) -> bool:
         """Remember a WINDOW_UPDATE of a stream that is arriving; False: it is a faulty one.
 
         grpcio sends one between HEADERS and DATA of each call.
         """
-        size_kind, _, _ = unpack_head(data, at)
-        increment = _uint32(data, at + HEAD_BYTES)[0] & _ID if size_kind >> 8 == 4 else 0
+        increment = _uint32(payload)[0] & _ID if len(payload) == 4 else 0
         widened = self._widened.get(stream_id, 0) + increment
         if not increment or self.initial_window + widened > MAX_WINDOW:
             return False

@@ -76,9 +76,8 @@ class Turns:
         self._loop = loop
         self._woken: deque[Http2Protocol] = deque()
         self._is_due = False
-        self._work = 0
-        self.is_over = False
-        """Was so much done that whoever has more to do should be woken for it?"""
+        self.work = 0
+        """What was done in this turn; at `TURN_WORK` who has more to do should be woken for it."""
         self.buffer = memoryview(bytearray(READ_BYTES))
         """What one read brings, of whichever connection."""
 
@@ -100,11 +99,9 @@ class Turns:
 
     def spend(self, work: int) -> None:
         """A connection did some outside of the callback."""
-        self._work += work
-        if self._work >= TURN_WORK:
-            self.is_over = True
-            if not self._is_due:
-                self._run_soon()
+        self.work += work
+        if self.work >= TURN_WORK and not self._is_due:
+            self._run_soon()
 
     def _run_soon(self) -> None:
         self._is_due = True
@@ -117,7 +114,7 @@ class Turns:
             work += woken.popleft().turn() + _WRITE_WORK
             if work >= TURN_WORK:
                 break
-        self._work, self.is_over = work, work >= TURN_WORK
+        self.work = work
         if woken and not self._is_due:
             self._run_soon()
 
@@ -197,7 +194,7 @@ class Http2Protocol(asyncio.BufferedProtocol):
             self._is_woken = was_woken
             self._flush()
             return
-        if calls.has_work and not self._turns.is_over:
+        if calls.has_work and self._turns.work < TURN_WORK:
             self._turns.spend(calls.turn())  # leaves with the answers to this read
         self._is_woken = was_woken
         self._flush()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
@@ -316,12 +315,14 @@ class Calls:
         self.data(stream, body, is_end=True)
 
     def _once(self, stream_id: int, head: CallHead, body: bytes, message: bytes) -> None:
-        stats, answer = head.stats, None
+        stats = head.stats
         assert stats is not None
         assert head.once is not None
         began = 0.0 if stats.seconds is None else self.service.loop.time()
-        with suppress(Exception):  # it is raised again on the stream, which can tell it
+        try:
             answer = head.once(parse(head, message, is_stream=True))
+        except Exception:  # it is raised again on the stream, which can tell it
+            answer = None
         if answer is None:
             self._on_stream(stream_id, head, body)
             return
